@@ -69,6 +69,8 @@ type mechanism interface {
 	// sign and verify make and check the mechListMIC of SPNEGO.
 	sign(msg []byte) ([]byte, error)
 	verify(msg, mic []byte) error
+	// layer tells if the client asked for signing or sealing.
+	layer() bool
 }
 
 var errIncomplete = errors.New("logontest: the security context is not complete")
@@ -196,3 +198,7 @@ func (c *Conn) open(header, data []byte) (msg []byte, sealed bool, err error) {
 	}()
 	return c.mech.unwrap(header, data)
 }
+
+// WantsLayer tells if the client asked for signing or sealing in the context itself. A domain controller refuses that
+// inside TLS; with SASL's GSSAPI it says nothing, since the layer is agreed on afterwards.
+func (c *Conn) WantsLayer() bool { return c.complete && c.mech.layer() }

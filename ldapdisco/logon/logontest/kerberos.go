@@ -38,6 +38,7 @@ type kerberos struct {
 	host    *Host
 	accepts func(binding []byte) error
 	client  string
+	asked   uint32 // flags of the authenticator's checksum
 
 	key     types.EncryptionKey
 	etype   etype.EType
@@ -95,6 +96,7 @@ func (k *kerberos) checkAuthenticator(req *messages.APReq) error {
 	if err := k.accepts(sum.Checksum[4:20]); err != nil {
 		return err
 	}
+	k.asked = binary.LittleEndian.Uint32(sum.Checksum[20:])
 	name, realm := req.Authenticator.CName.PrincipalNameString(), req.Authenticator.CRealm
 	k.client = name + "@" + realm
 	if realm == k.host.Directory.Realm() {
@@ -181,6 +183,9 @@ func unframe(token []byte) (uint16, []byte, error) {
 }
 
 func (k *kerberos) user() string { return k.client }
+
+// layer looks at GSS_C_CONF_FLAG and GSS_C_INTEG_FLAG, RFC 4121 4.1.1.1.
+func (k *kerberos) layer() bool { return k.asked&(16|32) != 0 }
 
 // replayCache remembers authenticators for as long as they could be replayed.
 type replayCache struct {

@@ -237,3 +237,5 @@ func field(m []byte, at int) []byte {
 }
 
 func (n *ntlm) user() string { return n.account }
+
+func (n *ntlm) layer() bool { return n.flags&(flagSign|flagSeal) != 0 }
