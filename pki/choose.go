@@ -1,0 +1,150 @@
+package pki
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Requirement is what a certificate has to be for the WinRM HTTPS listener of one host.
+type Requirement struct {
+	Name       string        // fully qualified DNS name of the host
+	MinLeft    time.Duration // still valid for so long at least
+	MinKeyBits int           // of RSA; 2048 when 0
+	Issuers    []string      // distinguished names of the CAs that may have issued it; empty means any
+	Template   string        // template name or object identifier; empty means any
+	Prefer     Thumbprint    // taken if it is fit: what a listener has stays
+}
+
+// Rejection says why a candidate was not taken.
+type Rejection struct {
+	Thumbprint Thumbprint `json:"thumbprint"`
+	Subject    string     `json:"subject"`
+	Code       string     `json:"code"`
+	Detail     string     `json:"detail"`
+}
+
+// Choice is the certificate that was taken and every other with the reason why not.
+type Choice struct {
+	Certificate *Certificate `json:"certificate,omitempty"` // nil: none is fit
+	Rejected    []Rejection  `json:"rejected,omitempty"`
+}
+
+// Why says in one line why nothing was chosen.
+func (c Choice) Why() string {
+	if len(c.Rejected) == 0 {
+		return "there is none"
+	}
+	parts := make([]string, 0, len(c.Rejected))
+	for i, r := range c.Rejected {
+		if i == 3 {
+			parts = append(parts, fmt.Sprintf("and %d more", len(c.Rejected)-i))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", r.Thumbprint.Short(), r.Code, r.Detail))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// fitness is one question about a candidate; it answers only when it objects.
+type fitness struct {
+	code string
+	ask  func(c Certificate, r Requirement, now time.Time) (detail string, objects bool)
+}
+
+// fitnesses are asked in this order; the first objection is the reason.
+var fitnesses = []fitness{
+	{"no-private-key", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+		return "the store records no private key", !c.HasKey
+	}},
+	{"archived", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+		return "a renewal has replaced it", c.Archived
+	}},
+	{"certificate-wrong-name", func(c Certificate, r Requirement, _ time.Time) (string, bool) {
+		return fmt.Sprintf("common name %q, WinRM compares it with %s", c.CommonName, r.Name), !strings.EqualFold(c.CommonName, r.Name)
+	}},
+	{"certificate-wrong-name", func(c Certificate, r Requirement, _ time.Time) (string, bool) {
+		return fmt.Sprintf("%s is not among its DNS names", r.Name), !slices.ContainsFunc(c.DNSNames, func(n string) bool { return strings.EqualFold(n, r.Name) })
+	}},
+	{"self-signed", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+		return "it is self-signed", c.SelfSigned
+	}},
+	{"is-a-ca", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+		return "it is a CA's certificate", c.IsCA
+	}},
+	{"certificate-wrong-usage", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+		return "not for server authentication", !c.ServerAuth
+	}},
+	{"certificate-not-yet-valid", func(c Certificate, _ Requirement, now time.Time) (string, bool) {
+		return "valid from " + c.NotBefore.Format(time.RFC3339), now.Before(c.NotBefore)
+	}},
+	{"certificate-expired", func(c Certificate, _ Requirement, now time.Time) (string, bool) {
+		return "expired " + c.NotAfter.Format(time.RFC3339), !now.Before(c.NotAfter)
+	}},
+	{"expires-soon", func(c Certificate, r Requirement, now time.Time) (string, bool) {
+		return fmt.Sprintf("%v left, %v are needed", c.NotAfter.Sub(now).Round(time.Minute), r.MinLeft), c.NotAfter.Sub(now) < r.MinLeft
+	}},
+	{"weak-key", weakKey},
+	{"sha1-chain", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+		return "signed with " + c.Signature, strings.Contains(c.Signature, "SHA1") || strings.Contains(c.Signature, "MD5")
+	}},
+	{"other-issuer", func(c Certificate, r Requirement, _ time.Time) (string, bool) {
+		return "issued by " + c.Issuer, len(r.Issuers) > 0 && !slices.Contains(r.Issuers, c.Issuer)
+	}},
+	{"other-template", func(c Certificate, r Requirement, _ time.Time) (string, bool) {
+		return fmt.Sprintf("template %q", c.Template), r.Template != "" && c.Template != r.Template
+	}},
+}
+
+func weakKey(c Certificate, r Requirement, _ time.Time) (string, bool) {
+	least := cmp.Or(r.MinKeyBits, 2048)
+	if c.KeyAlgorithm != "RSA" {
+		least = 256
+	}
+	return fmt.Sprintf("%s with %d bits, %d are needed", c.KeyAlgorithm, c.KeyBits, least), c.KeyBits < least
+}
+
+// Choose takes one of a machine's certificates. The same certificates give the
+// same choice whatever their order: the preferred one if it is fit, else the one
+// that is valid longest, and of equals the lowest thumbprint.
+func Choose(certs []Certificate, r Requirement, now time.Time) Choice {
+	var choice Choice
+	var fit []Certificate
+	for _, c := range certs {
+		if rej, objects := reject(c, r, now); objects {
+			choice.Rejected = append(choice.Rejected, rej)
+			continue
+		}
+		fit = append(fit, c)
+	}
+	slices.SortFunc(fit, func(a, b Certificate) int {
+		return cmp.Or(preferred(b, r)-preferred(a, r), b.NotAfter.Compare(a.NotAfter), cmp.Compare(a.Thumbprint, b.Thumbprint))
+	})
+	for i, c := range fit {
+		if i == 0 {
+			choice.Certificate = &fit[0]
+			continue
+		}
+		choice.Rejected = append(choice.Rejected, Rejection{c.Thumbprint, c.Subject, "not-the-longest", "another fit one was preferred"})
+	}
+	slices.SortFunc(choice.Rejected, func(a, b Rejection) int { return cmp.Compare(a.Thumbprint, b.Thumbprint) })
+	return choice
+}
+
+func preferred(c Certificate, r Requirement) int {
+	if r.Prefer != "" && c.Thumbprint == r.Prefer {
+		return 1
+	}
+	return 0
+}
+
+func reject(c Certificate, r Requirement, now time.Time) (Rejection, bool) {
+	for _, f := range fitnesses {
+		if detail, objects := f.ask(c, r, now); objects {
+			return Rejection{c.Thumbprint, c.Subject, f.code, detail}, true
+		}
+	}
+	return Rejection{}, false
+}

@@ -1,0 +1,314 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Severity is how much a finding weighs.
+type Severity string
+
+// The severities.
+const (
+	Blocker Severity = "blocker" // the actions that it names are refused
+	Warning Severity = "warning"
+	Info    Severity = "info"
+)
+
+// Finding is one thing that a check has to say about a host.
+type Finding struct {
+	Reason   Reason       `json:"reason"`
+	Severity Severity     `json:"severity"`
+	Detail   string       `json:"detail"`
+	Blocks   []ActionKind `json:"blocks,omitempty"`
+	Waived   string       `json:"waived,omitempty"` // by whom and why
+}
+
+// Assessment is what one observation means.
+type Assessment struct {
+	Host     HostID    `json:"host"`
+	Class    Class     `json:"class"`
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Blocking is the first finding that forbids the action.
+func (a Assessment) Blocking(act ActionKind) (Finding, bool) {
+	for _, f := range a.Findings {
+		if f.Severity == Blocker && f.Waived == "" && slices.Contains(f.Blocks, act) {
+			return f, true
+		}
+	}
+	return Finding{}, false
+}
+
+// check looks at one thing. It answers only when it has something to say.
+type check func(h Host, o Observation, p Policy, now time.Time) (Finding, bool)
+
+// checks is the whole examination, in the order in which an administrator should read it.
+var checks = []check{
+	reached,           // nothing else can be said of a host that did not let us in
+	isWhoItShouldBe,   // stale DNS must never change another computer
+	winRMAllowed,      // a policy that switches remote access off cuts HTTPS too
+	shellAllowed,      // certreq and the firewall rule need the remote shell
+	listensSomewhere,  // a blank filter means no listening at all
+	httpNotFromPolicy, // Group Policy would put it back at the next refresh
+	noOtherHTTPClient, // somebody would lose the way in
+	httpsPortFree,     // another product's TLS binding is not ours to take
+	localRulesApply,   // else the rule for 5986 does nothing
+	clocksAgree,       // Kerberos, certificates and the undo depend on it
+	schedulerRuns,     // the undo is a scheduled task
+	noCollector,       // event sources would lose their collector
+	noCluster,         // cluster-aware updating needs the HTTP rule
+	compatListener,    // port 80 or 443 stays open after 5985 is gone
+}
+
+// Assess judges one observation. It reads no clock and changes nothing.
+func Assess(h Host, o Observation, p Policy, now time.Time) Assessment {
+	a := Assessment{Host: h.ID, Class: ClassOf(o)}
+	for _, c := range checks {
+		f, found := c(h, o, p, now)
+		if !found {
+			continue
+		}
+		if w, ok := p.waived(f.Reason, h.ID, now); ok && waivable(f.Reason) {
+			f.Waived = fmt.Sprintf("%s: %s", w.By, w.Why)
+		}
+		a.Findings = append(a.Findings, f)
+		if f.Reason == ReasonNotObserved {
+			break
+		}
+	}
+	return a
+}
+
+// waivable reports whether a person may overrule the finding. Whose computer it
+// is, and whether it was seen at all, are not matters of opinion.
+func waivable(r Reason) bool { return r != ReasonWrongHost && r != ReasonNotObserved }
+
+// ClassOf is the host's coverage. A door that answers counts whatever the host
+// says of its listeners; a door that is silent proves nothing.
+func ClassOf(o Observation) Class {
+	http := o.HTTP.State == DoorOpen
+	if o.Listeners.Known {
+		http = http || slices.ContainsFunc(o.Listeners.Value, isDoor(HTTP))
+	}
+	https := o.HTTPS.State == DoorOpen
+	switch {
+	case http && https:
+		return ClassBoth
+	case https && (o.Listeners.Known || closedDoor(o.HTTP)):
+		return ClassHTTPSOnly
+	case http && (o.Listeners.Known || closedDoor(o.HTTPS)):
+		return ClassHTTPOnly
+	case closedDoor(o.HTTP) && closedDoor(o.HTTPS):
+		return ClassNone
+	}
+	return ClassUnknown
+}
+
+func closedDoor(d Door) bool { return d.State == DoorRefused || d.State == DoorOther }
+
+func isDoor(t Transport) func(Listener) bool {
+	return func(l Listener) bool {
+		return l.Transport == t && l.Enabled && l.Source != SourceCompatibility
+	}
+}
+
+// listener is the host's listener of a transport, when it has one.
+func (o Observation) listener(t Transport) (Listener, bool) {
+	if i := slices.IndexFunc(o.Listeners.Value, isDoor(t)); i >= 0 {
+		return o.Listeners.Value[i], true
+	}
+	return Listener{}, false
+}
+
+var everything = []ActionKind{ActSecure, ActClose}
+
+func blocker(r Reason, acts []ActionKind, format string, args ...any) (Finding, bool) {
+	return Finding{Reason: r, Severity: Blocker, Blocks: acts, Detail: fmt.Sprintf(format, args...)}, true
+}
+
+func warning(r Reason, format string, args ...any) (Finding, bool) {
+	return Finding{Reason: r, Severity: Warning, Detail: fmt.Sprintf(format, args...)}, true
+}
+
+func reached(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if o.Via != "" {
+		return Finding{}, false
+	}
+	return blocker(ReasonNotObserved, everything, "neither door let us in: HTTP %s, HTTPS %s", doorWord(o.HTTP), doorWord(o.HTTPS))
+}
+
+func doorWord(d Door) string {
+	if d.State == DoorUnknown {
+		return "not tried"
+	}
+	return string(d.State)
+}
+
+func isWhoItShouldBe(h Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if !o.Identity.Known {
+		return blocker(ReasonWrongHost, everything, "the host did not say who it is: %s", o.Identity.Why)
+	}
+	id := o.Identity.Value
+	if strings.EqualFold(id.FQDN, string(h.ID)) && strings.EqualFold(id.Domain, h.Domain) && id.PartOfDomain {
+		return Finding{}, false
+	}
+	return blocker(ReasonWrongHost, everything, "%s answers as %s in the domain %s", h.ID, id.FQDN, id.Domain)
+}
+
+func winRMAllowed(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if a := o.Policy.Value.AllowAutoConfig; o.Policy.Known && a != nil && !*a {
+		return blocker(ReasonGPODisablesWinRM, everything, "the policy AllowAutoConfig is 0")
+	}
+	return Finding{}, false
+}
+
+func shellAllowed(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if a := o.Policy.Value.AllowShell; o.Policy.Known && a != nil && !*a {
+		return blocker(ReasonGPODisablesShell, everything, "the policy AllowRemoteShellAccess is 0")
+	}
+	return Finding{}, false
+}
+
+func listensSomewhere(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	s := o.Service.Value
+	if o.Service.Known && s.IPv4Filter == "" && s.IPv6Filter == "" {
+		return blocker(ReasonBlankFilter, everything, "IPv4Filter and IPv6Filter are both empty, so WinRM listens on no address")
+	}
+	return Finding{}, false
+}
+
+func httpNotFromPolicy(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	l, ok := o.listener(HTTP)
+	auto := o.Policy.Value.AllowAutoConfig
+	switch {
+	case ok && l.Source == SourceGPO:
+		return blocker(ReasonGPOListener, []ActionKind{ActClose}, "the HTTP listener on %d comes from Group Policy", l.Port)
+	case o.Policy.Known && auto != nil && *auto:
+		return blocker(ReasonGPOListener, []ActionKind{ActClose}, "the policy AllowAutoConfig is 1 and would create the HTTP listener again")
+	}
+	return Finding{}, false
+}
+
+func noOtherHTTPClient(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
+	var others []string
+	for _, peer := range o.Peers.Value {
+		if peer.Port == p.HTTPPort && !peer.Self && !slices.Contains(p.Controllers, peer.Address) && !slices.Contains(others, peer.Address) {
+			others = append(others, peer.Address)
+		}
+	}
+	if len(others) == 0 {
+		return Finding{}, false
+	}
+	slices.Sort(others)
+	return blocker(ReasonHTTPClient, []ActionKind{ActClose}, "connected to %d right now: %s", p.HTTPPort, strings.Join(others, ", "))
+}
+
+func httpsPortFree(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
+	for _, b := range o.Bindings.Value {
+		if strings.HasSuffix(b.Endpoint, fmt.Sprintf(":%d", p.Port)) && !strings.EqualFold(b.AppID, WinRMAppID) {
+			return blocker(ReasonPortTaken, everything, "the TLS binding %s belongs to %s", b.Endpoint, b.AppID)
+		}
+	}
+	return Finding{}, false
+}
+
+func localRulesApply(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
+	if allowsHTTPS(o.Firewall.Value, p.Port) {
+		return Finding{}, false
+	}
+	for _, f := range o.Firewall.Value.Profiles {
+		if f.Enabled && !f.LocalMerge && slices.Contains(p.Profiles, f.Name) {
+			return blocker(ReasonLocalRulesInert, everything, "AllowLocalPolicyMerge is 0 in the %s profile: the rule for %d has to come from Group Policy", f.Name, p.Port)
+		}
+	}
+	return Finding{}, false
+}
+
+func clocksAgree(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
+	if skew := o.System.Value.ClockSkew.Abs(); o.System.Known && skew > p.MaxSkew.D() {
+		return blocker(ReasonClockSkew, everything, "the host's clock differs by %v", skew.Round(time.Second))
+	}
+	return Finding{}, false
+}
+
+func schedulerRuns(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if s, ok := o.service("Schedule"); o.Services.Known && (!ok || !s.Running) {
+		return blocker(ReasonSchedulerOff, everything, "the service Schedule is not running, so the undo would never fire")
+	}
+	return Finding{}, false
+}
+
+func noCollector(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if s, ok := o.service("Wecsvc"); ok && s.Running {
+		return blocker(ReasonEventCollector, []ActionKind{ActClose}, "the service Wecsvc runs: event sources reach this collector over HTTP unless their subscription says HTTPS")
+	}
+	return Finding{}, false
+}
+
+func noCluster(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if s, ok := o.service("ClusSvc"); ok && s.Running {
+		return blocker(ReasonClusterNode, []ActionKind{ActClose}, "the service ClusSvc runs: cluster-aware updating uses WinRM over HTTP")
+	}
+	return Finding{}, false
+}
+
+func compatListener(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	s := o.Service.Value
+	switch {
+	case s.CompatHTTP:
+		return warning(ReasonCompatListener, "the compatibility listener on port 80 stays when 5985 is gone")
+	case s.CompatHTTPS:
+		return warning(ReasonCompatListener, "the compatibility listener on port 443 is on")
+	}
+	return Finding{}, false
+}
+
+func (o Observation) service(name string) (WindowsService, bool) {
+	for _, s := range o.Services.Value {
+		if strings.EqualFold(s.Name, name) {
+			return s, true
+		}
+	}
+	return WindowsService{}, false
+}
+
+// allowsHTTPS reports whether a connection to the port passes the host's firewall
+// in every profile that is on, as far as the rules tell.
+func allowsHTTPS(f Firewall, port int) bool {
+	if len(f.Profiles) == 0 {
+		return false
+	}
+	for _, p := range f.Profiles {
+		if p.Enabled && p.BlockIn && p.Name != "public" && !slices.ContainsFunc(f.Rules, opens(p, port)) {
+			return false
+		}
+	}
+	return true
+}
+
+func opens(p FirewallProfile, port int) func(FirewallRule) bool {
+	return func(r FirewallRule) bool {
+		return r.Allow && r.Active && (p.LocalMerge || r.Policy) &&
+			(len(r.Profiles) == 0 || slices.Contains(r.Profiles, p.Name)) && coversPort(r.Ports, port)
+	}
+}
+
+func coversPort(ports []string, port int) bool {
+	if len(ports) == 0 {
+		return true
+	}
+	for _, s := range ports {
+		var lo, hi int
+		if n, _ := fmt.Sscanf(s, "%d-%d", &lo, &hi); n == 1 {
+			hi = lo
+		}
+		if lo <= port && port <= hi {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,310 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Action is one thing for the engine to give to a worker.
+type Action struct {
+	Host    HostID
+	Kind    ActionKind
+	Wave    int
+	Attempt int // of the host, after this
+	Why     string
+}
+
+// Decision is what should happen next, and why nothing else does.
+type Decision struct {
+	Events  []Event // to be recorded: waves that open, pass, halt and end; the campaign that finishes
+	Actions []Action
+	Hold    string    // why nothing more happens now, in words for a person
+	Wake    time.Time // when to decide again although nothing has happened
+	Idle    bool      // nothing is in flight, and nothing will happen without a person or before Wake
+	Over    bool      // nothing will ever happen again
+}
+
+// Decide compares the plan with the state. It does no I/O and reads no clock.
+// Whoever acts on a decision applies its events first.
+func Decide(p *Plan, s *State, now time.Time) Decision {
+	d := decider{p: p, s: s, now: now}
+	d.decide()
+	d.d.Idle = s.inFlight == 0 && len(d.d.Actions) == 0 && len(d.d.Events) == 0
+	return d.d
+}
+
+type decider struct {
+	p   *Plan
+	s   *State
+	now time.Time
+	d   Decision
+}
+
+func (d *decider) decide() {
+	s := d.s
+	switch {
+	case s.Finished:
+		d.d.Over = true
+	case s.Approved == "":
+		d.hold("the plan waits for an approval of its hash")
+	case s.Approved != d.p.Hash():
+		d.hold("the plan is not the one that was approved")
+	case s.Rollback != "":
+		d.rollBack()
+	case s.Aborted != "":
+		d.windDown("aborted by " + s.Aborted)
+	case s.Halted > 0:
+		d.afterHalt()
+	default:
+		d.forward()
+	}
+}
+
+func (d *decider) hold(format string, args ...any) {
+	if d.d.Hold == "" {
+		d.d.Hold = fmt.Sprintf(format, args...)
+	}
+}
+
+func (d *decider) event(e Event) {
+	e.Campaign, e.At = d.p.ID, d.now
+	d.d.Events = append(d.d.Events, e)
+}
+
+func (d *decider) wake(at time.Time) {
+	if !at.IsZero() && (d.d.Wake.IsZero() || at.Before(d.d.Wake)) {
+		d.d.Wake = at
+	}
+}
+
+func (d *decider) act(id HostID, kind ActionKind, wave int, why string) {
+	h := d.s.Hosts[id]
+	d.d.Actions = append(d.d.Actions, Action{Host: id, Kind: kind, Wave: wave, Attempt: h.Attempt + 1, Why: why})
+}
+
+// rollBack restores every host that was touched, as fast as the widest wave allows.
+func (d *decider) rollBack() {
+	room := 1
+	for _, w := range d.p.Waves {
+		room = max(room, w.InFlight)
+	}
+	room -= d.s.inFlight
+	left := 0
+	for _, ph := range d.p.Hosts {
+		h := d.s.Hosts[ph.Host.ID]
+		if !h.Wrote || h.Outcome == Restored || h.Outcome == NeedsHuman || h.Running != "" {
+			continue
+		}
+		left++
+		d.restore(ph.Host.ID, h, &room, "the whole campaign is rolled back")
+	}
+	d.finishWhenQuiet(left, "rolled back by "+d.s.Rollback)
+}
+
+// windDown ends a campaign that goes no further: hosts that failed are still put back.
+func (d *decider) windDown(why string) {
+	room, left := d.p.Waves[0].InFlight-d.s.inFlight, 0
+	for _, ph := range d.p.Hosts {
+		if h := d.s.Hosts[ph.Host.ID]; h.mustReturn() {
+			left++
+			d.restore(ph.Host.ID, h, &room, why)
+		}
+	}
+	d.finishWhenQuiet(left, why)
+}
+
+func (d *decider) finishWhenQuiet(left int, why string) {
+	if left == 0 && d.s.inFlight == 0 {
+		d.event(Event{Kind: EvFinished, Detail: why})
+		return
+	}
+	d.hold("%s; %d hosts are still being put back", why, left+d.s.inFlight)
+}
+
+// restore puts a host back when there is room and its time has come.
+func (d *decider) restore(id HostID, h *HostState, room *int, why string) {
+	if d.now.Before(h.Again) {
+		d.wake(h.Again)
+		return
+	}
+	if *room > 0 {
+		*room--
+		d.act(id, ActRestore, h.Wave, why)
+	}
+}
+
+// afterHalt restores the halted wave, then waits for a person.
+func (d *decider) afterHalt() {
+	n := d.s.Halted
+	w := &d.s.Waves[n-1]
+	if w.Status == WaveEnded {
+		d.hold("wave %d was halted and put back (%s); wavelock resume goes on without it", n, w.Why)
+		return
+	}
+	room, left := d.wave(n).InFlight-d.s.inFlight, 0
+	for _, id := range d.members(n) {
+		h := d.s.Hosts[id]
+		switch {
+		case h.Running != "":
+			left++
+		case d.goesBack(h):
+			left++
+			d.restore(id, h, &room, fmt.Sprintf("wave %d was halted", n))
+		}
+	}
+	if left == 0 && d.s.inFlight == 0 {
+		d.event(Event{Kind: EvWaveEnded, Wave: n, Detail: w.Why})
+		return
+	}
+	d.hold("wave %d is halted (%s); %d of its hosts are being put back", n, w.Why, left)
+}
+
+// goesBack reports whether a host of a halted wave is put back: all that were
+// touched and had not passed, and by policy those that had.
+func (d *decider) goesBack(h *HostState) bool {
+	if h.Outcome == Restored || h.Outcome == NeedsHuman || !h.Wrote {
+		return h.mustReturn()
+	}
+	return !h.Done || d.p.Policy.RestorePassed
+}
+
+// forward opens, fills and closes waves in their order.
+func (d *decider) forward() {
+	for n := 1; n <= len(d.s.Waves); n++ {
+		switch w := &d.s.Waves[n-1]; w.Status {
+		case WavePassed, WaveEnded:
+			if n < len(d.s.Waves) && d.now.Before(w.SoakUntil) {
+				d.wake(w.SoakUntil)
+				d.hold("wave %d soaks until %s", n, w.SoakUntil.Format(time.TimeOnly))
+				return
+			}
+			continue
+		case WaveWaiting:
+			d.open(n)
+		case WaveOpen:
+			d.work(n)
+		}
+		return
+	}
+	d.event(Event{Kind: EvFinished})
+}
+
+func (d *decider) open(n int) {
+	w, last := d.wave(n), n == len(d.s.Waves)
+	switch {
+	case d.s.Paused != "":
+		d.hold("paused by %s", d.s.Paused)
+	case !last && w.Approval && d.s.Waves[n-1].Approved == "":
+		d.hold("wave %d waits for an approval", n)
+	case last && len(d.s.waiting) == 0:
+		d.event(Event{Kind: EvWavePassed, Wave: n})
+	default:
+		d.event(Event{Kind: EvWaveOpened, Wave: n})
+	}
+}
+
+// work admits hosts of an open wave, or closes it. Everything that stops
+// admission is looked at before anything is admitted.
+func (d *decider) work(n int) {
+	w, ws := d.wave(n), &d.s.Waves[n-1]
+	switch {
+	case ws.Failures >= w.Limit:
+		d.event(Event{Kind: EvWaveHalted, Wave: n, Detail: fmt.Sprintf("%d failed, the limit is %d", ws.Failures, w.Limit)})
+		return
+	case d.s.Failures >= d.p.Policy.FailureLimit:
+		d.event(Event{Kind: EvWaveHalted, Wave: n, Detail: fmt.Sprintf("%d failed in the whole campaign, the limit is %d", d.s.Failures, d.p.Policy.FailureLimit)})
+		return
+	}
+	room, open := w.InFlight-d.s.inFlight, 0
+	members := d.members(n)
+	for _, id := range members {
+		if h := d.s.Hosts[id]; h.mustReturn() {
+			open++
+			if h.Outcome == Unknown {
+				d.hold("what happened on %s is not known; nothing new starts until it is", id)
+			}
+			d.restore(id, h, &room, "its "+string(h.Reason)+" is taken back")
+		}
+	}
+	if d.s.Paused != "" {
+		d.hold("paused by %s", d.s.Paused)
+	}
+	for _, id := range members {
+		h := d.s.Hosts[id]
+		if h.settled() || h.mustReturn() {
+			continue
+		}
+		open++
+		if h.Running == "" && room > 0 && d.d.Hold == "" {
+			room--
+			d.act(id, d.s.goal[h.Next], n, "")
+		}
+	}
+	d.again(n, &room)
+	d.close(n, open)
+}
+
+// again takes hosts back in that had waited for something and whose time has come.
+func (d *decider) again(n int, room *int) {
+	for _, id := range d.s.Waiting() {
+		h := d.s.Hosts[id]
+		if d.now.Before(h.Again) {
+			d.wake(h.Again)
+			continue
+		}
+		if d.spent(h) || *room <= 0 || d.d.Hold != "" {
+			continue
+		}
+		*room--
+		d.act(id, d.s.goal[h.Next], n, "tried again: "+string(h.Reason))
+	}
+}
+
+// spent reports whether a deferred host was tried as often as the policy allows.
+func (d *decider) spent(h *HostState) bool {
+	return h.Outcome == Deferred && h.Tries > d.p.Policy.Deferrals
+}
+
+// close ends a wave whose hosts have all settled. The last one, which the plan
+// does not have, stays open as long as hosts wait for something.
+func (d *decider) close(n, open int) {
+	if open > 0 || d.s.inFlight > 0 || len(d.d.Actions) > 0 {
+		return
+	}
+	last := n == len(d.s.Waves)
+	if last {
+		left := slices.DeleteFunc(d.s.Waiting(), func(id HostID) bool { return d.spent(d.s.Hosts[id]) })
+		if len(left) > 0 {
+			d.hold("%d hosts wait for something else: unreachable, their policy or their CA", len(left))
+			return
+		}
+	}
+	e := Event{Kind: EvWavePassed, Wave: n}
+	if soak := d.wave(n).Soak; soak > 0 && !last {
+		e.Until = d.now.Add(soak.D())
+	}
+	d.event(e)
+}
+
+// wave is the n-th wave's rules; the one after the last has those of the last.
+func (d *decider) wave(n int) Wave { return d.p.Waves[min(n, len(d.p.Waves))-1] }
+
+// members are the hosts that the n-th wave answers for: its own that were not
+// moved on, and those that joined it.
+func (d *decider) members(n int) []HostID {
+	var own []HostID
+	if n <= len(d.p.Waves) {
+		own = d.p.Waves[n-1].Hosts
+	}
+	here := func(id HostID) bool { return d.s.Hosts[id].Wave == n }
+	members := make([]HostID, 0, len(own))
+	for _, ids := range [][]HostID{own, d.s.Waves[n-1].Joined} {
+		for _, id := range ids {
+			if here(id) {
+				members = append(members, id)
+			}
+		}
+	}
+	return members
+}

@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"wavelock/rollout"
+)
+
+// Machine is one Windows computer for the length of one action. Errors of Do are
+// *rollout.Failure; any other error is taken as a failure of unknown result.
+type Machine interface {
+	Do(ctx context.Context, step rollout.Step) (rollout.Result, error)
+	Close() error
+}
+
+// Machines opens computers. It does not connect yet: Do does.
+type Machines interface {
+	Open(ctx context.Context, host rollout.Host) (Machine, error)
+}
+
+// Store keeps the journal.
+type Store interface {
+	// Append writes the events durably, in order, and answers them with their Seq.
+	Append(ctx context.Context, events ...rollout.Event) ([]rollout.Event, error)
+	// Decide does the same and gives the jobs to the queue in the same transaction,
+	// unless the campaign was decided upon since version: then ok is false.
+	Decide(ctx context.Context, id rollout.CampaignID, version int64, events []rollout.Event, jobs []rollout.Job) (written []rollout.Event, ok bool, err error)
+	Events(ctx context.Context, id rollout.CampaignID, after int64) iter.Seq2[rollout.Event, error]
+	// Position is the last event's Seq and the version that Decide compares.
+	Position(ctx context.Context, id rollout.CampaignID) (seq, version int64, err error)
+	Image(ctx context.Context, id rollout.CampaignID, host rollout.HostID) (*rollout.BeforeImage, error)
+}
+
+// Queue hands out jobs until ctx ends, then waits for those in flight. A job
+// whose do answers an error is handed out again when the queue is next worked.
+type Queue interface {
+	Work(ctx context.Context, zones []rollout.Zone, parallel int, do func(context.Context, rollout.Job) error) error
+}
+
+// Config is what an engine needs. Everything but Observer and Stay is required.
+type Config struct {
+	Plan     *rollout.Plan
+	Store    Store
+	Queue    Queue
+	Machines Machines
+	Actor    string // who runs it: goes into every event
+	Zones    []rollout.Zone
+	Parallel int           // jobs at once in this process
+	StepTime time.Duration // of one step, after which its result is unknown
+	Now      func() time.Time
+	Log      *slog.Logger
+	// Observer is told of every event once it is durable and applied. It must not block.
+	Observer func(rollout.Event)
+	// Seen is told of every full observation of a host.
+	Seen func(context.Context, rollout.Host, rollout.Observation)
+	// Stay keeps the engine running while hosts only wait for something else.
+	Stay bool
+}
+
+// Engine runs one campaign.
+type Engine struct {
+	Config
+
+	mu    sync.Mutex // guards state and inbox
+	state *rollout.State
+	inbox map[int64]rollout.Event // written, not yet applied: an earlier one is missing
+
+	index  sync.Once
+	byHost map[rollout.HostID]int
+
+	kick chan struct{}
+	fail func(error)
+}
+
+// Ending is how a run of the engine came to its end.
+type Ending struct {
+	Over bool   // the campaign has finished
+	Hold string // else: what it waits for
+}
+
+// New is an engine that has not begun.
+func New(cfg Config) *Engine {
+	return &Engine{Config: cfg, state: rollout.NewState(cfg.Plan), inbox: map[int64]rollout.Event{}, kick: make(chan struct{}, 1)}
+}
+
+// Run works on the campaign until it is over, waits for a person or for
+// something outside, or ctx ends. When ctx ends, nothing new is begun, steps in
+// flight are finished, and the next Run goes on from there.
+func (e *Engine) Run(ctx context.Context) (Ending, error) {
+	if err := e.catchUp(ctx); err != nil {
+		return Ending{}, err
+	}
+	if err := e.record(ctx, rollout.Event{Kind: rollout.EvStarted}); err != nil {
+		return Ending{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e.fail = cancel
+	var ending Ending
+	var g errgroup.Group
+	g.Go(func() error { return e.Queue.Work(ctx, e.Zones, e.Parallel, e.work) })
+	g.Go(func() error {
+		var err error
+		if ending, err = e.coordinate(ctx); err != nil {
+			cancel(err)
+		} else {
+			cancel(errDone)
+		}
+		return err
+	})
+	err := g.Wait()
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, errDone) && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	last := context.WithoutCancel(ctx)
+	if err == nil {
+		err = e.record(last, rollout.Event{Kind: rollout.EvStopped, Detail: ending.Hold})
+	}
+	return ending, err
+}
+
+var errDone = errors.New("the campaign needs no worker now")
+
+// coordinate decides again and again: when something happened, when a time has
+// come, and now and then because another process may have spoken.
+func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
+	const look = 500 * time.Millisecond
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return e.ending(), nil
+		case <-e.kick:
+		case <-timer.C:
+		}
+		d, err := e.tick(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return e.ending(), nil
+			}
+			return Ending{}, err
+		}
+		if d.Over || (d.Idle && !e.Stay) {
+			return Ending{Over: d.Over, Hold: d.Hold}, nil
+		}
+		wait := look
+		if !d.Wake.IsZero() {
+			wait = min(wait, max(d.Wake.Sub(e.Now()), time.Millisecond))
+		}
+		timer.Reset(wait)
+	}
+}
+
+func (e *Engine) ending() Ending {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.state.InFlight()
+	if n == 0 {
+		return Ending{Hold: "stopped; nothing is in flight"}
+	}
+	return Ending{Hold: fmt.Sprintf("stopped with %d hosts in the middle; each is inspected first when the campaign is run again", n)}
+}
+
+// tick makes one decision and records it. It repeats while decisions follow
+// from one another without anybody acting, such as a wave that passes and the next that opens.
+func (e *Engine) tick(ctx context.Context) (rollout.Decision, error) {
+	for {
+		if err := e.catchUp(ctx); err != nil {
+			return rollout.Decision{}, err
+		}
+		d, settled, err := e.decide(ctx)
+		if err != nil || settled {
+			return d, err
+		}
+	}
+}
+
+// decide records one decision. It answers true when there is nothing more to decide now.
+func (e *Engine) decide(ctx context.Context) (rollout.Decision, bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, version, err := e.Store.Position(ctx, e.Plan.ID)
+	if err != nil {
+		return rollout.Decision{}, false, err
+	}
+	if version > e.state.Seq {
+		return rollout.Decision{}, false, nil // somebody spoke meanwhile: look again
+	}
+	d := rollout.Decide(e.Plan, e.state, e.Now())
+	if len(d.Events) == 0 && len(d.Actions) == 0 {
+		return d, true, nil
+	}
+	events, jobs := e.translate(d)
+	written, ok, err := e.Store.Decide(ctx, e.Plan.ID, version, events, jobs)
+	if err != nil || !ok {
+		return d, false, err
+	}
+	e.take(written)
+	return d, false, nil
+}
+
+func (e *Engine) translate(d rollout.Decision) ([]rollout.Event, []rollout.Job) {
+	events := make([]rollout.Event, 0, len(d.Events)+len(d.Actions))
+	for _, ev := range d.Events {
+		ev.Actor = e.Actor
+		events = append(events, ev)
+	}
+	jobs := make([]rollout.Job, 0, len(d.Actions))
+	for _, a := range d.Actions {
+		events = append(events, rollout.Event{Campaign: e.Plan.ID, At: e.Now(), Actor: e.Actor, Kind: rollout.EvAction,
+			Wave: a.Wave, Host: a.Host, Action: a.Kind, Attempt: a.Attempt, Detail: a.Why})
+		ph, _ := e.planned(a.Host)
+		jobs = append(jobs, rollout.Job{Campaign: e.Plan.ID, Host: a.Host, Attempt: a.Attempt, Zone: ph.Host.Zone})
+	}
+	return events, jobs
+}
+
+// catchUp applies what others have written since.
+func (e *Engine) catchUp(ctx context.Context) error {
+	seq, _, err := e.Store.Position(ctx, e.Plan.ID)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if seq <= e.state.Seq {
+		return nil
+	}
+	for ev, err := range e.Store.Events(ctx, e.Plan.ID, e.state.Seq) {
+		if err != nil {
+			return err
+		}
+		e.take([]rollout.Event{ev})
+	}
+	return nil
+}
+
+// take applies written events in the order of the journal. Callers hold mu.
+func (e *Engine) take(events []rollout.Event) {
+	for _, ev := range events {
+		if ev.Seq > e.state.Seq {
+			e.inbox[ev.Seq] = ev
+		}
+	}
+	for {
+		ev, ok := e.inbox[e.state.Seq+1]
+		if !ok {
+			return
+		}
+		delete(e.inbox, ev.Seq)
+		e.state.Apply(ev)
+		if e.Observer != nil {
+			e.Observer(ev)
+		}
+	}
+}
+
+// record writes events durably and applies them.
+func (e *Engine) record(ctx context.Context, events ...rollout.Event) error {
+	now := e.Now()
+	for i := range events {
+		events[i].Campaign, events[i].Actor = e.Plan.ID, e.Actor
+		if events[i].At.IsZero() {
+			events[i].At = now
+		}
+	}
+	written, err := e.Store.Append(ctx, events...)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.take(written)
+	e.mu.Unlock()
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// View is the campaign as it stands.
+func (e *Engine) View() rollout.View {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return rollout.NewView(e.Plan, e.state, e.Now())
+}

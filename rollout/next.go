@@ -1,0 +1,324 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"wavelock/pki"
+)
+
+// HostRun is everything that the next step of one action on one host depends on.
+// It is made by NewRun and moved by Advance.
+type HostRun struct {
+	Campaign CampaignID
+	Host     Host
+	Action   ActionKind
+	Policy   Policy
+	// Basis is the fingerprint that was approved. It is empty when the host was
+	// never seen, or when this campaign has written to it already.
+	Basis string
+	// Seen is the latest that was read in this run; nil means that the host has to be
+	// inspected first, which is so at the start, after a crash and after a doubtful step.
+	Seen    *Observation
+	Image   *BeforeImage   // as kept in the journal
+	Issued  pki.Thumbprint // enrolled in this campaign
+	Proof   *Proof         // of HTTPS, made in this run; a crash forgets it
+	Closed  *Proof         // that HTTP is gone, made in this run
+	Failure *Failure       // of the last step
+	Dirty   bool           // a writing step of this action was started
+	Removed bool           // the removal of HTTP was started in this action
+	Tries   int            // failed steps in this run
+	Waited  int            // how often the host has ended in the same waiting outcome
+	Done    map[StepKind]int
+}
+
+// Next says what to do to the host now. It is where the order of the steps is
+// decided, and with it the safety of the whole: HTTP is removed only with a kept
+// before-image, an armed undo and a fresh proof, and the undo is disarmed only
+// after another one. It does no I/O and reads no clock.
+func Next(run HostRun, now time.Time) Step {
+	if run.Failure != nil {
+		if s, end := afterFailure(run, now); end {
+			return s
+		}
+	}
+	if run.Seen == nil || run.Failure != nil {
+		return Step{Kind: StepInspect, Why: "nothing is done to a host that was not just looked at"}
+	}
+	if s, end := unreachable(run, now); end {
+		return s
+	}
+	if s, end := forbidden(run, now); end {
+		return s
+	}
+	step := nextOf(run, now)
+	if step.Kind != StepFinish && run.Done[step.Kind] >= 3 {
+		return finish(Failed, ReasonInternal, fmt.Sprintf("%s was done %d times and is asked for again", step.Kind, run.Done[step.Kind]))
+	}
+	return step
+}
+
+func nextOf(run HostRun, now time.Time) Step {
+	switch run.Action {
+	case ActSecure:
+		return nextSecure(run, now)
+	case ActClose:
+		return nextClose(run, now)
+	case ActRestore:
+		return nextRestore(run)
+	case ActObserve:
+		return finish(Passed, "", "")
+	}
+	return finish(Failed, ReasonInternal, fmt.Sprintf("%q is no action", run.Action))
+}
+
+func finish(o Outcome, r Reason, detail string) Step {
+	return Step{Kind: StepFinish, Outcome: o, Reason: r, Detail: detail}
+}
+
+func finishUntil(o Outcome, r Reason, detail string, again time.Time) Step {
+	s := finish(o, r, detail)
+	s.Again = again
+	return s
+}
+
+// afterFailure ends the action, or lets it go on with a fresh look at the host.
+func afterFailure(run HostRun, now time.Time) (Step, bool) {
+	f := run.Failure
+	detail := f.Error()
+	switch {
+	case f.Reason == ReasonEnrollPending:
+		wait := max(f.RetryAfter, run.Policy.PollFor.D())
+		return finishUntil(Pending, f.Reason, detail, now.Add(wait)), true
+	case (f.Unsure || f.Transient) && run.Tries <= run.Policy.Retries:
+		return Step{}, false
+	case run.Action == ActRestore:
+		return notRestored(run, f.Reason, detail, now), true
+	case f.Step == StepInspect && run.Dirty:
+		return finishUntil(Unknown, f.Reason, detail, now.Add(run.Policy.DeferFor.D())), true
+	case f.Unsure:
+		// The undo on the host may put HTTP back; until it was seen, nothing is certain.
+		return finishUntil(Unknown, f.Reason, detail, now.Add(run.lookAgain())), true
+	}
+	return finish(Failed, f.Reason, detail), true
+}
+
+// lookAgain is how long to wait before a host in doubt is looked at: long enough
+// for its own undo to have fired.
+func (run HostRun) lookAgain() time.Duration { return run.Policy.UndoAfter.D()/2 + time.Second }
+
+// notRestored keeps trying, until it is a person's turn.
+func notRestored(run HostRun, r Reason, detail string, now time.Time) Step {
+	if run.Waited >= run.Policy.RestoreTries {
+		return finish(NeedsHuman, r, detail)
+	}
+	return finishUntil(Unknown, r, detail, now.Add(run.lookAgain()))
+}
+
+// unreachable ends the action when neither door let us in.
+func unreachable(run HostRun, now time.Time) (Step, bool) {
+	o := run.Seen
+	if o.Via != "" {
+		return Step{}, false
+	}
+	reason := ReasonUnreachable
+	if o.HTTP.State == DoorNoName {
+		reason = ReasonNoName
+	}
+	detail := fmt.Sprintf("HTTP %s, HTTPS %s", doorWord(o.HTTP), doorWord(o.HTTPS))
+	switch {
+	case run.Action == ActRestore:
+		return notRestored(run, reason, detail, now), true
+	case run.Dirty:
+		return finishUntil(Unknown, reason, detail, now.Add(run.lookAgain())), true
+	}
+	return finishUntil(Deferred, reason, detail, now.Add(run.Policy.DeferFor.D())), true
+}
+
+// forbidden ends the action when a check forbids it. Once HTTP is gone, only the
+// question whose computer this is can still stop the procedure.
+func forbidden(run HostRun, now time.Time) (Step, bool) {
+	a := Assess(run.Host, *run.Seen, run.Policy, now)
+	if run.Action == ActRestore || run.Removed {
+		if f, wrong := a.Blocking(ActSecure); wrong && f.Reason == ReasonWrongHost {
+			return notRestored(run, f.Reason, f.Detail, now), true
+		}
+		return Step{}, false
+	}
+	if f, no := a.Blocking(run.Action); no {
+		if f.Reason == ReasonGPOListener {
+			return awaitPolicy(run, f, now)
+		}
+		return finish(Refused, f.Reason, f.Detail), true
+	}
+	if run.Basis != "" && !run.Dirty && run.Seen.Fingerprint() != run.Basis {
+		return finish(Refused, ReasonStateMoved, "its listeners, bindings, policy or filters are not those of the plan"), true
+	}
+	return Step{}, false
+}
+
+// awaitPolicy waits for Group Policy to remove HTTP; when it has, the host is
+// proved like any other.
+func awaitPolicy(run HostRun, f Finding, now time.Time) (Step, bool) {
+	if _, open := run.Seen.listener(HTTP); !open {
+		return Step{}, false
+	}
+	return finishUntil(AwaitPolicy, f.Reason, f.Detail, now.Add(run.Policy.PollFor.D())), true
+}
+
+func nextSecure(run HostRun, now time.Time) Step {
+	want, err := run.certificate(now)
+	listener, has := run.Seen.listener(HTTPS)
+	ready := err == nil && has && listener.Thumbprint == want.Thumbprint && run.Seen.bound(run.Policy.Port) == want.Thumbprint
+	allowed := run.Seen.Firewall.Known && allowsHTTPS(run.Seen.Firewall.Value, run.Policy.Port)
+	switch {
+	case ready && allowed && !run.proved(want.Thumbprint):
+		return run.prove(StepProve, want.Thumbprint)
+	case ready && allowed:
+		return finish(Passed, "", "")
+	case err != nil && run.Host.Has(RoleDomainController):
+		return finish(Refused, ReasonDCReuseOnly, err.Error())
+	case run.Image == nil:
+		return run.saveImage(now)
+	case err != nil && run.Done[StepEnroll] > 0:
+		return finish(Failed, ReasonNoCertificate, err.Error())
+	case err != nil:
+		return Step{Kind: StepEnroll, Why: err.Error(), Template: run.Policy.Template}
+	case !ready && run.Done[StepListen] == 0:
+		return Step{Kind: StepListen, Thumbprint: want.Thumbprint, Hostname: want.CommonName, Port: run.Policy.Port}
+	case !allowed && run.Done[StepAllow] == 0:
+		return Step{Kind: StepAllow, Port: run.Policy.Port, Sources: run.Policy.Sources, Profiles: run.Policy.Profiles}
+	case !run.proved(want.Thumbprint):
+		return run.prove(StepProve, want.Thumbprint) // whatever is still wrong, the proof says what
+	}
+	return finish(Passed, "", "")
+}
+
+func nextClose(run HostRun, now time.Time) Step {
+	want, err := run.certificate(now)
+	if err != nil {
+		return finish(Failed, ReasonNoCertificate, err.Error())
+	}
+	if _, open := run.Seen.listener(HTTP); !open {
+		return nextClosed(run, want.Thumbprint, now)
+	}
+	undo := run.Seen.Undo
+	switch {
+	case run.Removed && undo.Known && !undo.Value.Active():
+		return finish(Failed, ReasonUndoFired, "the HTTP listener is back and the undo is spent")
+	case run.Image == nil:
+		return run.saveImage(now)
+	case !run.fresh(run.Proof, want.Thumbprint, now):
+		return run.prove(StepProve, want.Thumbprint)
+	case !undo.Known || !undo.Value.Active() || run.Done[StepArm] == 0:
+		// An undo that somebody else armed has an unknown age: it is armed anew.
+		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D()}
+	}
+	return Step{Kind: StepRemoveHTTP, Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint}
+}
+
+// nextClosed goes on where HTTP is gone: prove it, then take the undo away.
+func nextClosed(run HostRun, want pki.Thumbprint, now time.Time) Step {
+	undo := run.Seen.Undo
+	switch {
+	case !run.fresh(run.Closed, want, now):
+		return run.prove(StepProveClosed, want)
+	case !undo.Known || undo.Value.Armed || undo.Value.Task:
+		return Step{Kind: StepDisarm, Campaign: string(run.Campaign)}
+	}
+	return finish(Passed, "", "")
+}
+
+func nextRestore(run HostRun) Step {
+	image := run.Image
+	if image == nil && run.Seen.Image.Known {
+		image = run.Seen.Image.Value
+	}
+	switch {
+	case image == nil && !run.Seen.ours():
+		return finish(Restored, "", "nothing had been written")
+	case image == nil:
+		return finish(NeedsHuman, ReasonNoImage, "neither the journal nor the host has a before-image")
+	case run.Seen.looksLike(*image) && !run.Seen.ours():
+		return finish(Restored, "", "")
+	}
+	return Step{Kind: StepRestore, Image: image, Campaign: string(run.Campaign)}
+}
+
+// ours reports whether the host still carries something that this program wrote.
+func (o Observation) ours() bool {
+	return o.Image.Value != nil || o.Undo.Value.Armed || o.Undo.Value.Task ||
+		slices.ContainsFunc(o.Firewall.Value.Rules, func(r FirewallRule) bool { return strings.HasPrefix(r.Name, RuleNamePrefix) })
+}
+
+// RuleNamePrefix begins the name of every firewall rule that this program adds.
+const RuleNamePrefix = "wavelock-"
+
+// looksLike reports whether the host has the listeners of the image again.
+func (o Observation) looksLike(image BeforeImage) bool {
+	if !o.Listeners.Known {
+		return false
+	}
+	for _, t := range []Transport{HTTP, HTTPS} {
+		now, is := o.listener(t)
+		i := slices.IndexFunc(image.Listeners, isDoor(t))
+		if is != (i >= 0) {
+			return false
+		}
+		if is && (now.Port != image.Listeners[i].Port || now.Thumbprint != image.Listeners[i].Thumbprint) {
+			return false
+		}
+	}
+	return true
+}
+
+// bound is the certificate that http.sys would present on the port.
+func (o Observation) bound(port int) pki.Thumbprint {
+	for _, b := range o.Bindings.Value {
+		if b.Endpoint == fmt.Sprintf("0.0.0.0:%d", port) {
+			return b.Thumbprint
+		}
+	}
+	return ""
+}
+
+// certificate is the one that the host's listener should have. What the
+// listener has stays as long as it is fit.
+func (run HostRun) certificate(now time.Time) (pki.Certificate, error) {
+	req := pki.Requirement{Name: string(run.Host.ID), MinLeft: run.Policy.MinLeft.D(), Issuers: run.Policy.Issuers}
+	if l, ok := run.Seen.listener(HTTPS); ok {
+		req.Prefer = l.Thumbprint
+	}
+	choice := pki.Choose(run.Seen.Certificates.Value, req, now)
+	if choice.Certificate == nil {
+		return pki.Certificate{}, fmt.Errorf("none of %d certificates in the store is fit: %s", len(run.Seen.Certificates.Value), choice.Why())
+	}
+	return *choice.Certificate, nil
+}
+
+func (run HostRun) saveImage(now time.Time) Step {
+	o := run.Seen
+	if o.Image.Known && o.Image.Value != nil {
+		// A former campaign kept one and was not taken back: that one is the truth.
+		return Step{Kind: StepSaveImage, Campaign: string(run.Campaign), Image: o.Image.Value}
+	}
+	image := &BeforeImage{Host: run.Host.ID, At: now.UTC(), Campaign: string(run.Campaign), Listeners: o.Listeners.Value,
+		Bindings: o.Bindings.Value, Rules: o.Firewall.Value.Rules}
+	return Step{Kind: StepSaveImage, Campaign: string(run.Campaign), Image: image}
+}
+
+func (run HostRun) prove(kind StepKind, want pki.Thumbprint) Step {
+	return Step{Kind: kind, Thumbprint: want, Port: run.Policy.Port}
+}
+
+// proved reports whether this run has shown that the certificate is served.
+func (run HostRun) proved(want pki.Thumbprint) bool {
+	return run.Proof != nil && run.Proof.Agree() && run.Proof.Wire == want
+}
+
+// fresh reports whether the proof is of this certificate, complete, and young enough to act on.
+func (run HostRun) fresh(p *Proof, want pki.Thumbprint, now time.Time) bool {
+	return p != nil && p.Agree() && p.Wire == want && !p.At.After(now) && now.Sub(p.At) < run.Policy.ProofFresh.D()
+}

@@ -1,0 +1,219 @@
+package rollout
+
+import (
+	"time"
+
+	"wavelock/pki"
+)
+
+// Seen is one part of an observation: the value that was read, or why it was not.
+// A part that was not observed is never the same as a part that is clean.
+type Seen[T any] struct {
+	Known bool   `json:"known"`
+	Value T      `json:"value"`
+	Why   string `json:"why,omitempty"` // why it is not known
+}
+
+// Saw is a part that was read.
+func Saw[T any](v T) Seen[T] { return Seen[T]{Known: true, Value: v} }
+
+// Unseen is a part that could not be read, and why.
+func Unseen[T any](why string) Seen[T] { return Seen[T]{Why: why} }
+
+// Observation is everything that was read from one host at one time.
+type Observation struct {
+	Host HostID    `json:"host"`
+	At   time.Time `json:"at"`
+
+	HTTP  Door `json:"http"`  // port 5985 from where we stand
+	HTTPS Door `json:"https"` // port 5986
+
+	// Via is the door through which the rest was read; empty when neither let us in.
+	Via Transport `json:"via,omitempty"`
+
+	Identity     Seen[Identity]          `json:"identity"`
+	System       Seen[System]            `json:"system"`
+	Listeners    Seen[[]Listener]        `json:"listeners"`
+	Service      Seen[Service]           `json:"service"`
+	Certificates Seen[[]pki.Certificate] `json:"certificates"`
+	Bindings     Seen[[]Binding]         `json:"bindings"`
+	Policy       Seen[WinRMPolicy]       `json:"policy"`
+	Firewall     Seen[Firewall]          `json:"firewall"`
+	Services     Seen[[]WindowsService]  `json:"services"`
+	Peers        Seen[[]Peer]            `json:"peers"`
+	Undo         Seen[Undo]              `json:"undo"`
+	Image        Seen[*BeforeImage]      `json:"image"` // the copy kept on the host; nil when there is none
+}
+
+// Transport is one of WinRM's two doors.
+type Transport string
+
+// The doors, in the words of winrm/config/listener.
+const (
+	HTTP  Transport = "HTTP"
+	HTTPS Transport = "HTTPS"
+)
+
+// DoorState says what a connection attempt met.
+type DoorState string
+
+// What a TCP connection to a port can meet. Silent proves nothing about the host:
+// a firewall on the way looks the same as a computer that is off.
+const (
+	DoorUnknown DoorState = ""
+	DoorOpen    DoorState = "open"    // accepts connections and answers as WS-Management
+	DoorOther   DoorState = "other"   // accepts connections, but /wsman is not there (404)
+	DoorRefused DoorState = "refused" // actively refused
+	DoorSilent  DoorState = "silent"  // no answer within the time-out
+	DoorNoName  DoorState = "no-name" // the host's name does not resolve
+)
+
+// Door is one port as seen from where the observation was made.
+type Door struct {
+	State   DoorState `json:"state"`
+	Address string    `json:"address,omitempty"` // ip:port that was tried
+	Detail  string    `json:"detail,omitempty"`
+}
+
+// Identity is who the host says it is.
+type Identity struct {
+	FQDN         string `json:"fqdn"`
+	Domain       string `json:"domain"`
+	PartOfDomain bool   `json:"part_of_domain"`
+}
+
+// System is the operating system and its clock.
+type System struct {
+	Version   string        `json:"version"` // 10.0.20348
+	Build     int           `json:"build"`
+	Product   int           `json:"product"` // 1 client, 2 domain controller, 3 server
+	Caption   string        `json:"caption,omitempty"`
+	Booted    time.Time     `json:"booted"`
+	ClockSkew time.Duration `json:"clock_skew"` // host minus controller
+}
+
+// Source says who owns a setting.
+type Source string
+
+// The owners that WS-Management reports.
+const (
+	SourceLocal         Source = ""
+	SourceGPO           Source = "GPO"
+	SourceCompatibility Source = "Compatibility"
+)
+
+// Listener is one WinRM listener as winrm/config/listener shows it.
+type Listener struct {
+	Address     string         `json:"address"` // "*" or "IP:192.0.2.1"
+	Transport   Transport      `json:"transport"`
+	Port        int            `json:"port"`
+	Hostname    string         `json:"hostname,omitempty"`
+	Enabled     bool           `json:"enabled"`
+	URLPrefix   string         `json:"url_prefix,omitempty"`
+	Thumbprint  pki.Thumbprint `json:"thumbprint,omitempty"`
+	ListeningOn []string       `json:"listening_on,omitempty"`
+	Source      Source         `json:"source,omitempty"`
+}
+
+// Service is winrm/config/service with its auth settings.
+type Service struct {
+	AllowUnencrypted  bool   `json:"allow_unencrypted"`
+	Basic             bool   `json:"basic"`
+	Kerberos          bool   `json:"kerberos"`
+	Negotiate         bool   `json:"negotiate"`
+	Certificate       bool   `json:"certificate"`
+	CredSSP           bool   `json:"credssp"`
+	CbtHardening      string `json:"cbt_hardening"` // None, Relaxed, Strict
+	IPv4Filter        string `json:"ipv4_filter"`
+	IPv6Filter        string `json:"ipv6_filter"`
+	CompatHTTP        bool   `json:"compat_http"`  // the port 80 compatibility listener
+	CompatHTTPS       bool   `json:"compat_https"` // the port 443 one
+	AllowRemoteAccess bool   `json:"allow_remote_access"`
+	RootSDDL          string `json:"root_sddl,omitempty"`
+	// FromPolicy names the settings that carry Source="GPO".
+	FromPolicy []string `json:"from_policy,omitempty"`
+}
+
+// Binding is one TLS binding of http.sys.
+type Binding struct {
+	Endpoint   string         `json:"endpoint"` // 0.0.0.0:5986
+	Thumbprint pki.Thumbprint `json:"thumbprint"`
+	AppID      string         `json:"app_id"` // {afebb9ad-9b97-4a91-9ab5-daf4d59122f6} is WinRM
+	Store      string         `json:"store,omitempty"`
+}
+
+// WinRMAppID is the owner that WinRM writes into its http.sys bindings.
+const WinRMAppID = "{afebb9ad-9b97-4a91-9ab5-daf4d59122f6}"
+
+// WinRMPolicy is what Group Policy says about the WinRM service.
+// A nil field means that the policy is not configured.
+type WinRMPolicy struct {
+	AllowAutoConfig *bool  `json:"allow_auto_config,omitempty"` // true creates the HTTP listener, false switches remote access off
+	IPv4Filter      string `json:"ipv4_filter,omitempty"`
+	IPv6Filter      string `json:"ipv6_filter,omitempty"`
+	HTTPCompat      *bool  `json:"http_compat,omitempty"`
+	AllowBasic      *bool  `json:"allow_basic,omitempty"`
+	AllowShell      *bool  `json:"allow_shell,omitempty"` // false removes the remote shell
+}
+
+// Firewall is the Windows firewall as far as WinRM is concerned.
+type Firewall struct {
+	Profiles []FirewallProfile `json:"profiles"`
+	Rules    []FirewallRule    `json:"rules"` // active inbound TCP rules that touch 5985 or 5986
+	Total    int               `json:"total"` // all rules that were read
+}
+
+// FirewallProfile is the effective state of one profile.
+type FirewallProfile struct {
+	Name       string `json:"name"` // domain, private, public
+	Enabled    bool   `json:"enabled"`
+	BlockIn    bool   `json:"block_in"`
+	LocalMerge bool   `json:"local_merge"` // false makes every local rule inert
+}
+
+// FirewallRule is one rule.
+type FirewallRule struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Allow    bool     `json:"allow"` // else block
+	Active   bool     `json:"active"`
+	Ports    []string `json:"ports"`              // "5986", "5985-5986"; empty means any
+	Profiles []string `json:"profiles,omitempty"` // empty means all
+	Remote   []string `json:"remote,omitempty"`   // empty means any
+	Policy   bool     `json:"policy,omitempty"`   // set by Group Policy
+}
+
+// WindowsService is a service of the service control manager.
+type WindowsService struct {
+	Name    string `json:"name"`
+	Running bool   `json:"running"`
+	Start   string `json:"start"` // Auto, Manual, Disabled
+}
+
+// Peer is an established connection to a WinRM port of the host.
+type Peer struct {
+	Address string `json:"address"`
+	Port    int    `json:"port"`           // 5985 or 5986
+	Self    bool   `json:"self,omitempty"` // it is the connection of this observation
+}
+
+// Undo is the armed way back on the host.
+type Undo struct {
+	Armed    bool   `json:"armed"`
+	Campaign string `json:"campaign,omitempty"`
+	Task     bool   `json:"task"` // the scheduled task exists
+}
+
+// Active reports whether the host would really put HTTP back by itself.
+func (u Undo) Active() bool { return u.Armed && u.Task }
+
+// BeforeImage is what a host looked like before this program first wrote to it.
+// It is kept twice: in the journal and on the host.
+type BeforeImage struct {
+	Host      HostID         `json:"host"`
+	At        time.Time      `json:"at"`
+	Campaign  string         `json:"campaign"`
+	Listeners []Listener     `json:"listeners"`
+	Bindings  []Binding      `json:"bindings,omitempty"`
+	Rules     []FirewallRule `json:"rules,omitempty"`
+}

@@ -1,0 +1,107 @@
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Goal is how far a campaign goes.
+type Goal string
+
+// The goals.
+const (
+	GoalSecure Goal = "secure" // HTTPS beside HTTP
+	GoalClose  Goal = "close"  // HTTPS, then HTTP removed
+)
+
+// Actions lists what the goal does to a host, in order.
+func (g Goal) Actions() []ActionKind {
+	switch g {
+	case GoalSecure:
+		return []ActionKind{ActSecure}
+	case GoalClose:
+		return []ActionKind{ActSecure, ActClose}
+	}
+	return nil
+}
+
+// Policy is what a campaign may do and when it has to stop. It is part of the
+// plan, so the approval covers it.
+type Policy struct {
+	Template    string   `json:"template"`              // certificate template, by its common name
+	Issuers     []string `json:"issuers,omitempty"`     // distinguished names of the enterprise CAs; empty accepts any chain to the roots
+	MinLeft     Duration `json:"min_left"`              // a certificate with less left is not fit
+	Port        int      `json:"port"`                  // of the HTTPS listener
+	HTTPPort    int      `json:"http_port"`             // of the HTTP listener
+	Sources     []string `json:"sources,omitempty"`     // addresses that may connect to the HTTPS port; empty means any
+	Profiles    []string `json:"profiles"`              // firewall profiles of the rule
+	Controllers []string `json:"controllers,omitempty"` // addresses of ours, not counted as clients of HTTP
+
+	UndoAfter  Duration `json:"undo_after"`  // the host puts HTTP back by itself after this long without a confirmation
+	ProofFresh Duration `json:"proof_fresh"` // HTTP is removed only this soon after a proof
+	MaxSkew    Duration `json:"max_skew"`    // clock difference that Kerberos and certificates bear
+
+	FailureLimit int      `json:"failure_limit"` // failed hosts in the whole campaign; reaching it stops the campaign
+	Retries      int      `json:"retries"`       // of a step, for errors of the kind that passes
+	DeferFor     Duration `json:"defer_for"`     // an unreachable host is tried again after this long
+	Deferrals    int      `json:"deferrals"`     // and at most so often
+	PollFor      Duration `json:"poll_for"`      // pending requests and awaited policies are looked at this often
+	RestoreTries int      `json:"restore_tries"` // before a host is left to a person
+	// RestorePassed also takes back the hosts of a halted wave that had passed.
+	RestorePassed bool     `json:"restore_passed,omitempty"`
+	Waivers       []Waiver `json:"waivers,omitempty"`
+}
+
+// Waiver lets a named finding pass, with a person's name and reason.
+type Waiver struct {
+	Reason Reason    `json:"reason"`
+	Host   HostID    `json:"host,omitempty"` // empty: every host
+	By     string    `json:"by"`
+	Why    string    `json:"why"`
+	Until  time.Time `json:"until,omitzero"`
+}
+
+// DefaultPolicy is careful: ten minutes until the undo, three between proof and removal.
+func DefaultPolicy() Policy {
+	return Policy{
+		Template: "WinRMHTTPS", MinLeft: Duration(7 * 24 * time.Hour), Port: 5986, HTTPPort: 5985,
+		Profiles:  []string{"domain", "private"},
+		UndoAfter: Duration(10 * time.Minute), ProofFresh: Duration(3 * time.Minute), MaxSkew: Duration(5 * time.Minute),
+		FailureLimit: 5, Retries: 2, DeferFor: Duration(time.Hour), Deferrals: 24,
+		PollFor: Duration(5 * time.Minute), RestoreTries: 12,
+	}
+}
+
+// Validate names everything that is wrong with the policy.
+func (p Policy) Validate() error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(p.Template == "", "template: no certificate template is named")
+	bad(p.Port < 1 || p.Port > 65535, "port: %d is no TCP port", p.Port)
+	bad(p.HTTPPort < 1 || p.HTTPPort > 65535, "http_port: %d is no TCP port", p.HTTPPort)
+	bad(p.UndoAfter < Duration(time.Second), "undo_after: %v leaves no time to confirm", p.UndoAfter)
+	bad(p.ProofFresh <= 0, "proof_fresh: HTTP is never removed without a fresh proof")
+	bad(p.ProofFresh > Duration(15*time.Minute), "proof_fresh: %v is not fresh; 15m at most", p.ProofFresh)
+	bad(p.FailureLimit < 1, "failure_limit: %d; the campaign has to stop at some number of failures, 1 at least", p.FailureLimit)
+	bad(p.Retries < 0, "retries: %d is negative", p.Retries)
+	bad(p.RestoreTries < 1, "restore_tries: %d; a failed host needs a way back", p.RestoreTries)
+	bad(p.DeferFor <= 0 || p.PollFor <= 0, "defer_for and poll_for: a positive time is needed")
+	for i, w := range p.Waivers {
+		bad(w.By == "" || w.Why == "" || w.Reason == "", "waiver %d: a reason code, a name and a reason are needed", i+1)
+	}
+	return errors.Join(errs...)
+}
+
+func (p Policy) waived(r Reason, h HostID, now time.Time) (Waiver, bool) {
+	for _, w := range p.Waivers {
+		if w.Reason == r && (w.Host == "" || w.Host == h) && (w.Until.IsZero() || now.Before(w.Until)) {
+			return w, true
+		}
+	}
+	return Waiver{}, false
+}

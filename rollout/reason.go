@@ -1,0 +1,71 @@
+package rollout
+
+// Reason is a code for why something is as it is. Codes are stable: they appear
+// in tables, in the journal and in other people's scripts.
+type Reason string
+
+// The reasons. Each has an entry in the table below.
+const (
+	ReasonUnreachable       Reason = "unreachable"
+	ReasonNoName            Reason = "name-not-resolved"
+	ReasonLogonRefused      Reason = "logon-refused"
+	ReasonAccessDenied      Reason = "access-denied"
+	ReasonWrongHost         Reason = "wrong-host"
+	ReasonNotObserved       Reason = "not-observed"
+	ReasonStateMoved        Reason = "state-moved"
+	ReasonGPOListener       Reason = "gpo-owned-listener"
+	ReasonGPODisablesWinRM  Reason = "gpo-disables-winrm"
+	ReasonGPODisablesShell  Reason = "gpo-disables-shell"
+	ReasonBlankFilter       Reason = "blank-address-filter"
+	ReasonHTTPClient        Reason = "http-client-active"
+	ReasonPortTaken         Reason = "https-port-taken"
+	ReasonLocalRulesInert   Reason = "local-firewall-rules-inert"
+	ReasonCompatListener    Reason = "compatibility-listener"
+	ReasonClockSkew         Reason = "clock-skew"
+	ReasonSchedulerOff      Reason = "task-scheduler-off"
+	ReasonClusterNode       Reason = "failover-cluster"
+	ReasonEventCollector    Reason = "event-collector"
+	ReasonNoCertificate     Reason = "no-fit-certificate"
+	ReasonDCReuseOnly       Reason = "dc-reuse-only"
+	ReasonEnrollDenied      Reason = "enroll-denied"
+	ReasonEnrollPending     Reason = "enroll-pending"
+	ReasonEnrollFailed      Reason = "enroll-failed"
+	ReasonListenerFailed    Reason = "listener-not-created"
+	ReasonFirewallFailed    Reason = "firewall-rule-failed"
+	ReasonTLSFailed         Reason = "tls-failed"
+	ReasonUntrusted         Reason = "untrusted-chain"
+	ReasonSelfSigned        Reason = "self-signed"
+	ReasonExpired           Reason = "certificate-expired"
+	ReasonNotYetValid       Reason = "certificate-not-yet-valid"
+	ReasonWrongName         Reason = "certificate-wrong-name"
+	ReasonWrongUsage        Reason = "certificate-wrong-usage"
+	ReasonWeakChain         Reason = "sha1-chain"
+	ReasonNoCommonCipher    Reason = "no-common-cipher"
+	ReasonThumbprintDiffers Reason = "thumbprints-differ"
+	ReasonHTTPStillOpen     Reason = "http-still-open"
+	ReasonHTTPUncertain     Reason = "http-state-uncertain"
+	ReasonUndoNotArmed      Reason = "undo-not-armed"
+	ReasonUndoFired         Reason = "undo-fired"
+	ReasonImageFailed       Reason = "before-image-not-saved"
+	ReasonRestoreFailed     Reason = "restore-failed"
+	ReasonNoImage           Reason = "no-before-image"
+	ReasonInterrupted       Reason = "interrupted"
+	ReasonProtocol          Reason = "protocol-error"
+	ReasonTimeout           Reason = "timed-out"
+	ReasonQuota             Reason = "host-quota"
+	ReasonInternal          Reason = "internal-error"
+)
+
+// Hint is what an administrator can do about the reason.
+func (r Reason) Hint() string { return reasons[r].hint }
+
+// Title is the reason as a sentence without its end.
+func (r Reason) Title() string {
+	if t := reasons[r].title; t != "" {
+		return t
+	}
+	return string(r)
+}
+
+// Reasons lists every code in the order of the table.
+func Reasons() []Reason { return reasonOrder }

@@ -1,0 +1,285 @@
+package rollout
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"wavelock/pki"
+)
+
+// WaveStatus is where a wave stands.
+type WaveStatus string
+
+// The life of a wave.
+const (
+	WaveWaiting WaveStatus = "waiting"
+	WaveOpen    WaveStatus = "open"
+	WavePassed  WaveStatus = "passed"
+	WaveHalted  WaveStatus = "halted" // its hosts are being restored
+	WaveEnded   WaveStatus = "ended"  // halted and restored as far as possible
+)
+
+// WaveState is one wave in motion.
+type WaveState struct {
+	Status    WaveStatus
+	Approved  string    // by whom, where the plan asks for it
+	SoakUntil time.Time // after it passed
+	Failures  int       // hosts that failed or whose outcome was unknown
+	// Joined are hosts of earlier waves that were deferred and are tried again here.
+	Joined []HostID
+	Why    string // why it was halted
+}
+
+// HostState is where one host stands.
+type HostState struct {
+	Wave     int        // in which it is worked on, from 1
+	Next     int        // index of its next action among the goal's
+	Running  ActionKind // empty when nobody works on it
+	Attempt  int        // counts the actions given to workers
+	Open     StepKind   // a step that started and has no end
+	Wrote    bool       // a writing step of this campaign was started
+	Dirty    bool       // a writing step of the running action was started
+	Removed  bool       // the removal of HTTP was started in the running action
+	Imaged   bool       // its before-image is kept
+	Done     bool       // the goal was reached
+	Failed   bool       // it was counted against the budget
+	Outcome  Outcome    // of the last action that ended; empty before the first
+	Reason   Reason
+	Detail   string
+	Class    Class
+	Again    time.Time // not before: deferred, pending, await-policy, unknown
+	Tries    int       // in a row with the same waiting outcome
+	Restores int
+	Proof    *Proof // the last one
+	Issued   pki.Thumbprint
+	Began    time.Time
+	Ended    time.Time
+}
+
+// later reports whether the host waits for something outside this campaign.
+func (h HostState) later() bool {
+	return h.Running == "" && !h.Done && (h.Outcome == Deferred || h.Outcome == Pending || h.Outcome == AwaitPolicy)
+}
+
+// mustReturn reports whether the host has to be put back to its before-image.
+func (h HostState) mustReturn() bool {
+	return h.Running == "" && !h.Done && ((h.Outcome == Failed && h.Wrote) || h.Outcome == Unknown)
+}
+
+// settled reports whether the host needs nothing more in its wave.
+func (h HostState) settled() bool {
+	switch {
+	case h.Running != "" || h.mustReturn():
+		return false
+	case h.Done, h.later():
+		return true
+	}
+	return h.Outcome == Refused || h.Outcome == Restored || h.Outcome == NeedsHuman || h.Outcome == Failed
+}
+
+// State is a campaign as its events tell it. It is made by NewState and moved by
+// Apply alone; whoever calls Apply is its only owner.
+type State struct {
+	Campaign CampaignID
+	Seq      int64  // of the last event applied
+	Approved string // hash that was approved; empty before
+	By       string // who approved it
+	Paused   string // who paused it, and why
+	Aborted  string
+	Rollback string // who asked for everything to be put back
+	Halted   int    // the wave that stopped the campaign, until a person resumes
+	Failures int    // failed hosts since the start or since the last resume after a halt
+	Finished bool
+	Waves    []WaveState // one for each wave of the plan, and a last one for hosts that were deferred until the end
+	Hosts    map[HostID]*HostState
+
+	goal     []ActionKind
+	inFlight int
+	waiting  map[HostID]bool // hosts for which later() holds
+}
+
+// NewState is a campaign before its first event.
+func NewState(p *Plan) *State {
+	s := &State{Campaign: p.ID, goal: p.Goal.Actions(), Waves: make([]WaveState, len(p.Waves)+1),
+		Hosts: make(map[HostID]*HostState, len(p.Hosts)), waiting: map[HostID]bool{}}
+	for i := range s.Waves {
+		s.Waves[i].Status = WaveWaiting
+	}
+	for i, w := range p.Waves {
+		for _, id := range w.Hosts {
+			s.Hosts[id] = &HostState{Wave: i + 1, Class: ClassUnknown}
+		}
+	}
+	for _, h := range p.Hosts {
+		if st := s.Hosts[h.Host.ID]; st != nil {
+			st.Class = h.Class
+		}
+	}
+	return s
+}
+
+// InFlight is how many hosts are being worked on.
+func (s *State) InFlight() int { return s.inFlight }
+
+// Waiting lists the hosts that wait for something outside the campaign.
+func (s *State) Waiting() []HostID { return slices.Sorted(maps.Keys(s.waiting)) }
+
+// Apply moves the state by one event. Events that it does not know, of a host or
+// wave that the plan does not have, or of an attempt that is over, change nothing.
+func (s *State) Apply(e Event) {
+	s.Seq = max(s.Seq, e.Seq)
+	if e.Host != "" {
+		if h := s.Hosts[e.Host]; h != nil {
+			s.applyHost(h, e)
+		}
+		return
+	}
+	if e.Wave > 0 {
+		if e.Wave <= len(s.Waves) {
+			s.applyWave(e)
+		}
+		return
+	}
+	s.applyCampaign(e)
+}
+
+func (s *State) applyCampaign(e Event) {
+	switch e.Kind {
+	case EvApproved:
+		s.Approved, s.By = e.Detail, e.Actor
+	case EvPaused:
+		s.Paused = byAndWhy(e)
+	case EvResumed:
+		s.Paused = ""
+		if s.Halted > 0 && s.Waves[s.Halted-1].Status == WaveEnded {
+			s.Halted, s.Failures = 0, 0
+		}
+	case EvAborted:
+		s.Aborted = byAndWhy(e)
+	case EvRollback:
+		s.Rollback = byAndWhy(e)
+		s.Finished = false
+	case EvFinished:
+		s.Finished = true
+	}
+}
+
+func byAndWhy(e Event) string {
+	if e.Detail == "" {
+		return e.Actor
+	}
+	return e.Actor + ": " + e.Detail
+}
+
+func (s *State) applyWave(e Event) {
+	w := &s.Waves[e.Wave-1]
+	switch e.Kind {
+	case EvApproved:
+		w.Approved = e.Actor
+	case EvWaveOpened:
+		w.Status = WaveOpen
+	case EvWavePassed:
+		w.Status, w.SoakUntil = WavePassed, e.Until
+	case EvWaveHalted:
+		w.Status, w.Why = WaveHalted, e.Detail
+		s.Halted = e.Wave
+	case EvWaveEnded:
+		w.Status = WaveEnded
+	}
+}
+
+func (s *State) applyHost(h *HostState, e Event) {
+	if e.Kind != EvAction && e.Attempt != h.Attempt {
+		return // a worker that was declared dead and was not
+	}
+	if e.Class != "" {
+		h.Class = e.Class
+	}
+	switch e.Kind {
+	case EvAction:
+		s.start(h, e)
+	case EvStepOpen:
+		h.Open = e.Step
+		h.Wrote = h.Wrote || e.Step.Writes()
+		h.Dirty = h.Dirty || e.Step.Writes()
+		h.Removed = h.Removed || e.Step == StepRemoveHTTP
+	case EvStepDone:
+		h.Open = ""
+		h.Imaged = h.Imaged || e.Step == StepSaveImage
+		h.learn(e)
+	case EvStepFail:
+		h.Open = ""
+	case EvSettled:
+		s.settle(h, e)
+	}
+}
+
+func (s *State) start(h *HostState, e Event) {
+	if h.Running == "" {
+		s.inFlight++
+	}
+	delete(s.waiting, e.Host)
+	if e.Wave > 0 && e.Wave != h.Wave && e.Wave <= len(s.Waves) {
+		w := &s.Waves[e.Wave-1]
+		w.Joined = append(w.Joined, e.Host)
+		h.Wave = e.Wave
+	}
+	h.Running, h.Attempt, h.Open = e.Action, e.Attempt, ""
+	h.Dirty, h.Removed = false, false
+	if h.Began.IsZero() {
+		h.Began = e.At
+	}
+	if e.Action == ActRestore {
+		h.Restores++
+	}
+}
+
+func (h *HostState) learn(e Event) {
+	if len(e.Data) == 0 {
+		return
+	}
+	var r Result
+	if json.Unmarshal(e.Data, &r) != nil {
+		return // written by a newer version; the parts that matter are in the event itself
+	}
+	if r.Proof != nil {
+		h.Proof = r.Proof
+	}
+	if r.Thumbprint != "" {
+		h.Issued = r.Thumbprint
+	}
+}
+
+func (s *State) settle(h *HostState, e Event) {
+	if h.Running != "" {
+		s.inFlight--
+	}
+	act := h.Running
+	h.Running, h.Open, h.Ended = "", "", e.At
+	if h.Outcome == e.Outcome {
+		h.Tries++
+	} else {
+		h.Tries = 1
+	}
+	h.Outcome, h.Reason, h.Detail, h.Again = e.Outcome, e.Reason, e.Detail, e.Until
+	switch e.Outcome {
+	case Passed:
+		if h.Next < len(s.goal) && act == s.goal[h.Next] {
+			h.Next++
+		}
+		h.Done = h.Next == len(s.goal)
+	case Failed, Unknown:
+		if !h.Failed {
+			h.Failed = true
+			s.Failures++
+			s.Waves[h.Wave-1].Failures++
+		}
+	case Restored:
+		h.Done = false
+	}
+	if h.later() {
+		s.waiting[e.Host] = true
+	}
+}

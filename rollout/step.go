@@ -1,0 +1,102 @@
+package rollout
+
+import (
+	"time"
+
+	"wavelock/pki"
+)
+
+// ActionKind is one thing that a campaign does to a host, made of steps.
+type ActionKind string
+
+// The actions.
+const (
+	ActObserve ActionKind = "observe" // read only
+	ActSecure  ActionKind = "secure"  // certificate, HTTPS listener, firewall rule, proof
+	ActClose   ActionKind = "close"   // remove the HTTP listener, commit-confirmed
+	ActRestore ActionKind = "restore" // back to the before-image
+)
+
+// StepKind is one step of an action. Every step observes, compares, acts if
+// needed and proves; running it twice is harmless.
+type StepKind string
+
+// The steps.
+const (
+	StepInspect     StepKind = "inspect"      // read the host; nothing is written
+	StepSaveImage   StepKind = "save-image"   // keep the before-image on the host and in the journal
+	StepEnroll      StepKind = "enroll"       // the host asks the CA for a certificate
+	StepListen      StepKind = "listen-https" // create or rebind the HTTPS listener
+	StepAllow       StepKind = "allow-https"  // firewall rule for 5986
+	StepProve       StepKind = "prove-https"  // from outside, on a new connection
+	StepArm         StepKind = "arm-undo"     // register the way back on the host
+	StepRemoveHTTP  StepKind = "remove-http"  // delete the HTTP listener over HTTPS
+	StepProveClosed StepKind = "prove-closed" // HTTP is gone, HTTPS works on a new connection
+	StepDisarm      StepKind = "disarm-undo"  // over the session that proved it
+	StepRestore     StepKind = "put-back"     // listener, rule and task back to the before-image
+	StepFinish      StepKind = "finish"       // no step: the action has ended
+)
+
+// Writes reports whether the step changes something on the host.
+func (k StepKind) Writes() bool {
+	switch k {
+	case StepSaveImage, StepEnroll, StepListen, StepAllow, StepArm, StepRemoveHTTP, StepDisarm, StepRestore:
+		return true
+	}
+	return false
+}
+
+// Step is one thing to do to one host, with everything needed to do it,
+// or the end of the action.
+type Step struct {
+	Kind StepKind `json:"kind"`
+	Why  string   `json:"why,omitempty"`
+
+	Campaign   string         `json:"campaign,omitempty"`
+	Thumbprint pki.Thumbprint `json:"thumbprint,omitempty"` // listen, prove, prove-closed: the certificate that must be there
+	Hostname   string         `json:"hostname,omitempty"`   // listen: the certificate's common name
+	Port       int            `json:"port,omitempty"`
+	Template   string         `json:"template,omitempty"` // enroll
+	Sources    []string       `json:"sources,omitempty"`  // allow: addresses that may connect; empty means any
+	Profiles   []string       `json:"profiles,omitempty"` // allow: firewall profiles
+	UndoAfter  time.Duration  `json:"undo_after,omitempty"`
+	Image      *BeforeImage   `json:"image,omitempty"` // save-image, put-back
+
+	// Of a StepFinish:
+	Outcome Outcome   `json:"outcome,omitempty"`
+	Reason  Reason    `json:"reason,omitempty"`
+	Detail  string    `json:"detail,omitempty"`
+	Again   time.Time `json:"again,omitzero"` // when to look again: deferred, pending, await-policy
+}
+
+// Result is what a step brought back.
+type Result struct {
+	// Seen is what was read: everything after an inspect, else the parts that the step read back.
+	Seen       *Observation   `json:"seen,omitempty"`
+	Proof      *Proof         `json:"proof,omitempty"`
+	Thumbprint pki.Thumbprint `json:"thumbprint,omitempty"` // enroll: the new certificate
+	Image      *BeforeImage   `json:"image,omitempty"`      // save-image: what was kept
+}
+
+// Proof is what a fresh connection to the HTTPS port showed.
+// It exists only when everything that Expect asked for held.
+type Proof struct {
+	At       time.Time      `json:"at"`
+	Address  string         `json:"address"`
+	Name     string         `json:"name"` // the name that was verified
+	Wire     pki.Thumbprint `json:"wire"` // presented in the handshake
+	Listener pki.Thumbprint `json:"listener"`
+	Bound    pki.Thumbprint `json:"bound"`  // http.sys
+	Issued   pki.Thumbprint `json:"issued"` // the certificate that was chosen or enrolled
+	Chain    []string       `json:"chain"`  // subjects, leaf first
+	NotAfter time.Time      `json:"not_after"`
+	TLS      string         `json:"tls"`
+	Cipher   string         `json:"cipher"`
+	Answered string         `json:"answered"`         // the host's own name, from the authenticated call
+	Closed   bool           `json:"closed,omitempty"` // HTTP was also shown to be gone
+}
+
+// Agree reports whether the four thumbprints are the same one.
+func (p Proof) Agree() bool {
+	return p.Wire != "" && p.Wire == p.Listener && p.Wire == p.Bound && p.Wire == p.Issued
+}
