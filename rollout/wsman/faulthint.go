@@ -1,0 +1,31 @@
+package wsman
+
+// faultHints is what administrators need to know, by code of wsmerror.h, winerror.h and wbemcli.h.
+var faultHints = map[uint32]string{
+	codeAccessDenied:     "the account is logged on but not allowed; it must be an administrator of the host, and a local one is filtered unless LocalAccountTokenFilterPolicy is 1",
+	codeAccessDeniedHR:   "the account is logged on but not allowed; it must be an administrator of the host",
+	codeWMIAccessDenied:  "WMI does not allow this account on that namespace",
+	0x80338104:           "WMI does not allow this account",
+	0x80338105:           "WMI does not allow this account",
+	0x80338106:           "WMI does not allow this account",
+	codeNotFound:         "there is no such listener or setting",
+	codeWMINotFound:      "there is no such WMI instance",
+	0x80041010:           "this Windows has no such WMI class",
+	0x8004100E:           "this Windows has no such WMI namespace",
+	codeTimedOut:         "the host needed too long; it may be busy",
+	codeAlreadyExists:    "it exists already",
+	codeBodyMissing:      "the host missed the body of the request; something in between may have cut it off",
+	codeInvalidSelectors: "the keys name nothing, or the shell has ended: the WinRM service may have restarted",
+	codeCertNotFound:     "no certificate with that thumbprint is in the host's store LocalMachine\\My",
+	codeGPOControlled:    "Group Policy sets this; change the policy, it cannot be changed on the host",
+	0x803380E6:           "another service shares the TLS settings of that port; the thumbprint must be left empty",
+	0x803380E7:           "a listener for HTTPS needs the thumbprint of a certificate",
+	0x803380E8:           "another service owns the TLS binding of that address and port; see netsh http show sslcert",
+	0x803380E9:           "the certificate's common name and the listener's Hostname differ",
+	0x803380EB:           "a listener for HTTP has no thumbprint",
+	0x803380ED:           "Address and Transport of a listener cannot be changed",
+	0x803380EE:           "the certificate is not for server authentication",
+	0x80338115:           "the host has no fit certificate: it needs its name as CN, server authentication, and must be neither expired, revoked nor self-signed",
+	0x8033811E:           "the WMI provider did not accept a parameter",
+	codeShellQuota:       "this account has too many shells open on the host; wait until they end or restart the WinRM service",
+}

@@ -1,0 +1,110 @@
+package wsman
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"time"
+
+	"wavelock/ldapdisco/logon"
+)
+
+// Target is one WinRM listener and who we are to it.
+type Target struct {
+	Host    string      // full name: for the SPN, TLS and the To header
+	Address string      // ip:port to connect to
+	TLS     *tls.Config // nil: HTTP with sealed messages
+	// Login opens the security context. Nil with a client certificate in TLS: the certificate is mapped to an account.
+	Login logon.Login
+
+	Timeout     time.Duration // of one request and its answer; 30 s when zero
+	MaxResponse int64         // bytes of an answer; 4 MiB when zero
+	Locale      string        // of messages; en-US when empty
+	SPN         string        // class of the service principal; HTTP when empty
+
+	// Dial connects instead of net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+const (
+	defaultTimeout     = 30 * time.Second
+	defaultMaxResponse = 4 << 20
+	dialTimeout        = 10 * time.Second
+	path               = "/wsman"
+)
+
+var (
+	hostName   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_])?$`)
+	localeName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
+)
+
+// complete checks t and fills in what was left out.
+func (t Target) complete() (Target, error) {
+	if _, err := netip.ParseAddr(t.Host); err != nil && !hostName.MatchString(t.Host) {
+		return t, fmt.Errorf("%q is not a host name", t.Host)
+	}
+	if _, _, err := net.SplitHostPort(t.Address); err != nil {
+		return t, fmt.Errorf("address of %s: %w", t.Host, err)
+	}
+	if t.Login == nil && (t.TLS == nil || len(t.TLS.Certificates) == 0 && t.TLS.GetClientCertificate == nil) {
+		return t, errors.New("a login is needed for " + t.Host)
+	}
+	if t.Timeout <= 0 {
+		t.Timeout = defaultTimeout
+	}
+	if t.MaxResponse <= 0 {
+		t.MaxResponse = defaultMaxResponse
+	}
+	if t.Locale == "" {
+		t.Locale = "en-US"
+	}
+	if !localeName.MatchString(t.Locale) {
+		return t, fmt.Errorf("%q is not a locale", t.Locale)
+	}
+	if t.SPN == "" {
+		t.SPN = "HTTP"
+	}
+	if t.Dial == nil {
+		t.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	}
+	if t.TLS != nil {
+		t.TLS = t.TLS.Clone()
+		if t.TLS.ServerName == "" {
+			t.TLS.ServerName = t.Host
+		}
+		if t.TLS.MinVersion == 0 {
+			t.TLS.MinVersion = tls.VersionTLS12
+		}
+		t.TLS.NextProtos = nil // NTLM and Kerberos live on an HTTP/1.1 connection
+	}
+	return t, nil
+}
+
+// authority is host:port as HTTP and the To header name the listener.
+func (t Target) authority() string {
+	_, port, _ := net.SplitHostPort(t.Address)
+	return net.JoinHostPort(t.Host, port)
+}
+
+// url is the To header.
+func (t Target) url() string {
+	if t.TLS != nil {
+		return "https://" + t.authority() + path
+	}
+	return "http://" + t.authority() + path
+}
+
+func (t Target) service() logon.Service { return logon.Service{Class: t.SPN, Host: t.Host} }
+
+// operationTimeout gives the host less time than the request has, so that its own time-out arrives as a fault.
+func (t Target) operationTimeout() string {
+	d := (t.Timeout * 2 / 3).Round(time.Millisecond)
+	if d >= time.Second {
+		d = d.Round(time.Second)
+	}
+	return fmt.Sprintf("PT%gS", d.Seconds())
+}
