@@ -70,9 +70,9 @@ type enumeration struct {
 
 // next fetches a portion.
 func (e *enumeration) next(ctx context.Context) ([]*Element, error) {
-	action, name, request := actionEnumerate, "EnumerateResponse", e.enumerateBody()
+	action, request := actionEnumerate, e.enumerateBody()
 	if e.begun {
-		action, name, request = actionPull, "PullResponse", e.pullBody()
+		action, request = actionPull, e.pullBody()
 	}
 	// Enumerate may be asked twice; a portion that was pulled is gone.
 	body, err := e.session.do(ctx, e.session.request(e.op, action, e.keyless(), request, !e.begun))
@@ -81,6 +81,15 @@ func (e *enumeration) next(ctx context.Context) ([]*Element, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	return e.take(body)
+}
+
+// take reads one portion.
+func (e *enumeration) take(body *Element) ([]*Element, error) {
+	name := "EnumerateResponse"
+	if e.begun {
+		name = "PullResponse"
 	}
 	e.begun = true
 	resp := body.Child(name)

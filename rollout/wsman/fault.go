@@ -127,6 +127,7 @@ func parseFault(e *Element) *Fault {
 	if f.Subcode == "" {
 		f.Subcode = strings.TrimSpace(e.Child("Code").Value("Value"))
 	}
+	f.Subcode = shorten(f.Subcode)
 	detail := e.Child("Detail")
 	f.Detail = strings.TrimSpace(detail.Value("FaultDetail"))
 	if w := detail.Child("WSManFault"); w != nil {
@@ -158,7 +159,7 @@ func (f *Fault) takeInnermost(w *Element) {
 		}
 		provider := message.Child("ProviderFault")
 		if provider != nil {
-			f.Provider = strings.TrimSpace(provider.Attr("provider"))
+			f.Provider = shorten(strings.TrimSpace(provider.Attr("provider")))
 			if text := strings.TrimSpace(provider.Text); text != "" {
 				f.Message = text
 			}

@@ -198,6 +198,7 @@ func TestKerberosReasonsAreTold(t *testing.T) {
 func TestAClosedIdleConnectionIsReplaced(t *testing.T) {
 	for _, op := range []string{"get", "put"} {
 		t.Run(op, func(t *testing.T) {
+			t.Parallel()
 			l := newListener(t, false)
 			s := l.open(t, ntlm())
 			if _, err := s.Get(t.Context(), wsman.Config("service")); err != nil {

@@ -16,10 +16,11 @@ import (
 
 // Limits of a command. cmd.exe takes lines of 8191 characters, and WinRM puts "cmd.exe /c " before ours.
 const (
-	maxLine   = 8150
-	maxOutput = 16 << 20
+	maxLine = 8150
+	// maxOutput is all the output of a command, in answers of the largest size.
+	maxOutput = 4
 	// maxIdleReceives is how many answers without news in a row a host may give; an honest one waits before it answers.
-	maxIdleReceives = 1000
+	maxIdleReceives = 200
 	stdinChunk      = 60_000 // bytes; in base64 they fit an envelope of 150 KiB
 	cleanUpTimeout  = 5 * time.Second
 )
@@ -174,7 +175,7 @@ func (c *command) receive(ctx context.Context) (done bool, err error) {
 		return false, s.malformed(op, "unreadable output")
 	}
 	c.out.Stdout, c.out.Stderr = append(c.out.Stdout, stdout.Bytes()...), append(c.out.Stderr, stderr.Bytes()...)
-	if len(c.out.Stdout)+len(c.out.Stderr) > maxOutput {
+	if int64(len(c.out.Stdout)+len(c.out.Stderr)) > maxOutput*s.target.MaxResponse {
 		return false, &ProtocolError{Host: s.target.Host, Op: op, Err: errTooLarge}
 	}
 	return c.ended(op, body)
