@@ -114,12 +114,12 @@ func (s *Session) exchangeTokens(ctx context.Context, w *wire, x logon.Exchange)
 // leg sends one token with an empty body.
 func (s *Session) leg(ctx context.Context, w *wire, authorization string) (*answer, error) {
 	if w.broken {
-		return nil, &ProtocolError{Host: s.target.Host, Op: "log on", Err: errors.New("the host closed the connection during the logon")}
+		return nil, &ProtocolError{Host: s.target.Host, Op: "authenticate", Err: errors.New("the host closed the connection during the logon")}
 	}
 	s.requests.Add(1)
 	a, err := w.post(ctx, [][2]string{{"Content-Type", soapType}, {"Authorization", authorization}}, nil)
 	if err != nil {
-		return nil, &TransportError{Host: s.target.Host, Op: "log on", Err: err}
+		return nil, &TransportError{Host: s.target.Host, Op: "authenticate", Err: err}
 	}
 	return a, nil
 }
@@ -134,7 +134,7 @@ func (s *Session) checkLeg(a *answer, token []byte, done bool) error {
 	case a.status/100 == 2:
 		return s.refused(&answer{}, errors.New("the host lets us in without proving who it is"))
 	default:
-		return &ProtocolError{Host: s.target.Host, Op: "log on", Status: a.status}
+		return &ProtocolError{Host: s.target.Host, Op: "authenticate", Status: a.status}
 	}
 }
 
@@ -144,11 +144,11 @@ func (s *Session) prove(ctx context.Context, w *wire, c credentials) (credential
 	a, err := w.post(ctx, [][2]string{{"Content-Type", soapType}, {"Authorization", c.authorization}}, []byte(identifyEnvelope))
 	switch {
 	case err != nil:
-		return credentials{}, &TransportError{Host: s.target.Host, Op: "log on", Err: err}
+		return credentials{}, &TransportError{Host: s.target.Host, Op: "authenticate", Err: err}
 	case a.status == 401 || a.status == 403:
 		return credentials{}, s.refused(a, nil)
 	case a.status != 200:
-		return credentials{}, &ProtocolError{Host: s.target.Host, Op: "log on", Status: a.status}
+		return credentials{}, &ProtocolError{Host: s.target.Host, Op: "authenticate", Status: a.status}
 	}
 	return c, nil
 }

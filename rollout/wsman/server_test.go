@@ -110,7 +110,7 @@ func newListener(t testing.TB, secure bool) *listener {
 		t.Fatal(err)
 	}
 	l := &listener{directory: d, kdc: kdc, level: logontest.Strict, wire: &tap{}, reply: shellReplies}
-	l.host = &logontest.Host{Directory: d, NetBIOSName: "HOST1", DNSName: hostName, Keytab: kdc.Register("HTTP/" + hostName)}
+	l.host = &logontest.Host{Directory: d, NetBIOSName: "HOST1", DNSName: hostName, Keytab: kdc.Register("HTTP/"+hostName, "HTTP/localhost")}
 	l.Server = httptest.NewUnstartedServer(http.HandlerFunc(l.serve))
 	l.Listener = tappedListener{l.Listener, l.wire}
 	l.Config.ErrorLog = log.New(io.Discard, "", 0)

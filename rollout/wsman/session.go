@@ -94,7 +94,7 @@ func (s *Session) connect(ctx context.Context) error {
 	s.state.Unlock()
 	cred, err := s.authenticate(ctx, w)
 	if err == nil && w.broken && cred.authorization == "" {
-		err = &ProtocolError{Host: s.target.Host, Op: "log on", Err: errors.New("the host closed the connection after the logon")}
+		err = &ProtocolError{Host: s.target.Host, Op: "authenticate", Err: errors.New("the host closed the connection after the logon")}
 	}
 	if err != nil {
 		w.close()

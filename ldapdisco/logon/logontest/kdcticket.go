@@ -56,7 +56,11 @@ func (k *KDC) ticketFor(req messages.TGSReq) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields, err := made.seal(msgtype.KRB_TGS_REP, tgt.Key, keyusage.TGS_REP_ENCPART_SESSION_KEY)
+	key, usage := tgt.Key, uint32(keyusage.TGS_REP_ENCPART_SESSION_KEY)
+	if sub := ap.Authenticator.SubKey; len(sub.KeyValue) > 0 {
+		key, usage = sub, keyusage.TGS_REP_ENCPART_AUTHENTICATOR_SUB_KEY
+	}
+	fields, err := made.seal(msgtype.KRB_TGS_REP, key, usage)
 	if err != nil {
 		return nil, err
 	}
