@@ -1,0 +1,110 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"wavelock/rollout"
+)
+
+// Record is what is known of a host, in and outside of campaigns.
+type Record struct {
+	Host        rollout.Host         `json:"host"`
+	Problem     string               `json:"problem,omitempty"` // why it cannot be managed
+	Class       rollout.Class        `json:"class"`
+	SeenAt      time.Time            `json:"seen_at"`
+	Observation *rollout.Observation `json:"observation,omitempty"`
+}
+
+// hostsAtOnce is how many records go into one transaction: between two of them,
+// events that wait are written.
+const hostsAtOnce = 512
+
+// SaveHosts keeps what was seen. The newer sight of a host replaces the older.
+// After an error, what comes first among the records may have been kept.
+func (j *Journal) SaveHosts(ctx context.Context, records []Record) error {
+	for some := range slices.Chunk(records, hostsAtOnce) {
+		if err := j.saveHosts(ctx, some); err != nil {
+			return &WriteError{Op: fmt.Sprintf("keep what was seen of %d hosts", len(records)), Err: err}
+		}
+	}
+	return nil
+}
+
+func (j *Journal) saveHosts(ctx context.Context, records []Record) error {
+	return j.inTx(ctx, func(tx *sql.Tx) error {
+		in := inserter{ctx: ctx, tx: tx, into: "INSERT INTO host (id, class, seen, body)",
+			tail: `ON CONFLICT (id) DO UPDATE SET class = excluded.class, seen = excluded.seen, body = excluded.body WHERE excluded.seen >= host.seen`}
+		for _, r := range records {
+			body, err := json.Marshal(r)
+			if err != nil {
+				return err
+			}
+			if err := in.row(string(r.Host.ID), string(r.Class), stamp(r.SeenAt), body); err != nil {
+				return err
+			}
+		}
+		return in.flush()
+	})
+}
+
+// Hosts are all hosts that are known, by name.
+func (j *Journal) Hosts(ctx context.Context) ([]Record, error) {
+	var all []Record
+	for r, err := range j.EachHost(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// EachHost are all hosts that are known, by name, one after the other: a large
+// fleet's observations need not be in memory at once.
+func (j *Journal) EachHost(ctx context.Context) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		last := ""
+		for {
+			some, err := j.someHosts(ctx, last)
+			for _, r := range some {
+				last = string(r.Host.ID)
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(Record{}, fmt.Errorf("read the known hosts: %w", err))
+			}
+			if err != nil || len(some) < hostsAtOnce {
+				return
+			}
+		}
+	}
+}
+
+func (j *Journal) someHosts(ctx context.Context, after string) ([]Record, error) {
+	rows, err := j.read.QueryContext(ctx, "SELECT body FROM host WHERE id > ? ORDER BY id LIMIT ?", after, hostsAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var some []Record
+	for rows.Next() {
+		var body []byte
+		var r Record
+		if err := rows.Scan(&body); err != nil {
+			return some, err
+		}
+		if err := json.Unmarshal(body, &r); err != nil {
+			return some, err
+		}
+		some = append(some, r)
+	}
+	return some, rows.Err()
+}

@@ -1,0 +1,141 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// riverSchema is the version of the queue's tables that version 2 of ours makes.
+// A newer River that wants newer tables gets a migration of its own here, so that
+// the copy and the refusal of newer databases hold for its tables too.
+const riverSchema = 8
+
+// migrate brings an older or empty database up to date. It works under the lock of
+// the owner: nobody runs a campaign on tables that change.
+func migrate(ctx context.Context, cfg Config) error {
+	db, err := open(cfg.Path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(2) // the queue's migration has a connection of its own beside goose's
+	m, err := newMigrator(cfg, db)
+	if err != nil {
+		return err
+	}
+	lock, err := awaitLock(ctx, cfg.Path, func() (bool, error) { return m.current(ctx) })
+	if err != nil || lock == nil {
+		return err
+	}
+	defer unlockFile(lock)
+	return m.up(ctx)
+}
+
+type migrator struct {
+	cfg    Config
+	db     *sql.DB
+	goose  *goose.Provider
+	newest int64
+	have   int64
+}
+
+func newMigrator(cfg Config, db *sql.DB) (*migrator, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	queue := goose.NewGoMigration(2, &goose.GoFunc{RunDB: migrateRiver}, nil)
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithGoMigrations(queue),
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	all := p.ListSources()
+	return &migrator{cfg: cfg, db: db, goose: p, newest: all[len(all)-1].Version}, nil
+}
+
+// migrateRiver makes the queue's tables. What it finds made it leaves.
+func migrateRiver(ctx context.Context, db *sql.DB) error {
+	m, err := rivermigrate.New(riversqlite.New(db), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	have, err := m.ExistingVersions(ctx)
+	if err != nil || (len(have) > 0 && have[len(have)-1].Version >= riverSchema) {
+		return err
+	}
+	_, err = m.Migrate(ctx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{TargetVersion: riverSchema})
+	return err
+}
+
+// current reports whether there is nothing to do. It changes nothing.
+func (m *migrator) current(ctx context.Context) (bool, error) {
+	var tables, ours, events int64
+	err := m.db.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(name = 'goose_db_version'), 0), coalesce(sum(name = 'event'), 0)
+		FROM sqlite_schema WHERE type = 'table'`).Scan(&tables, &ours, &events)
+	if err == nil && ours == 1 {
+		err = m.db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&m.have)
+	}
+	switch {
+	case err != nil:
+		return false, &WriteError{Op: "open the journal " + m.cfg.Path, Err: err}
+	case tables > 0 && ours == 0, m.have > 0 && events == 0:
+		return false, &ForeignError{Path: m.cfg.Path}
+	case m.have > m.newest:
+		return false, &VersionError{Path: m.cfg.Path, Have: m.have, Known: m.newest}
+	}
+	return m.have == m.newest, nil
+}
+
+func (m *migrator) up(ctx context.Context) error {
+	if done, err := m.current(ctx); done || err != nil {
+		return err // another process was faster
+	}
+	if m.have > 0 {
+		if err := m.backUp(ctx); err != nil {
+			return err
+		}
+	}
+	// The mode is kept in the file. Here nobody else can be changing it.
+	if _, err := m.db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
+		return &WriteError{Op: "migrate the journal " + m.cfg.Path, Err: err}
+	}
+	if _, err := m.goose.Up(ctx); err != nil {
+		return &WriteError{Op: "migrate the journal " + m.cfg.Path, Err: err}
+	}
+	return nil
+}
+
+// backUp copies an older database before it is changed.
+func (m *migrator) backUp(ctx context.Context) error {
+	to := fmt.Sprintf("%s.v%d-%s", m.cfg.Path, m.have, m.cfg.Now().UTC().Format("20060102T150405"))
+	fail := func(err error) error { return &WriteError{Op: "copy the older database to " + to, Err: err} }
+	if _, err := m.db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
+		return fail(err)
+	}
+	f, err := os.OpenFile(to, os.O_RDWR, 0)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if err := f.Chmod(0o600); err != nil {
+		return fail(err)
+	}
+	if err := f.Sync(); err != nil { // VACUUM INTO leaves that to us
+		return fail(err)
+	}
+	m.cfg.Log.Info("the older database was copied before its migration", "copy", to)
+	return nil
+}
