@@ -21,14 +21,14 @@ import (
 	"github.com/jcmturner/gokrb5/v8/types"
 )
 
-// KerberosConfig names an account and what proves it: exactly one of Password, KeytabFile and CCacheFile.
+// KerberosConfig names an account and what proves it: exactly one of Password, Keytab and CCache.
 type KerberosConfig struct {
 	User  string // admin, or admin@CORP.EXAMPLE; not needed with a ccache
 	Realm string // CORP.EXAMPLE; not needed when User or Conf has it
 
-	Password   Secret
-	KeytabFile string
-	CCacheFile string
+	Password Secret
+	Keytab   string // file
+	CCache   string // file, with or without FILE: before it
 
 	KDCs []string // host or host:port; none: found by DNS
 	Conf string   // text of a krb5.conf, instead of Realm and KDCs alone
@@ -84,7 +84,7 @@ func Kerberos(cfg KerberosConfig) (*KerberosLogin, error) {
 		n = defaultTicketRequests
 	}
 	return &KerberosLogin{
-		client: cl, principal: cl.Credentials.UserName() + "@" + cl.Credentials.Domain(), lasting: cfg.CCacheFile == "",
+		client: cl, principal: cl.Credentials.UserName() + "@" + cl.Credentials.Domain(), lasting: cfg.CCache == "",
 		requests: make(chan struct{}, n), first: make(chan struct{}, 1),
 	}, nil
 }
@@ -130,7 +130,7 @@ func withPort(host, port string) string {
 
 func newClient(cfg KerberosConfig, name, realm string, conf *config.Config) (*client.Client, error) {
 	proofs := 0
-	for _, given := range []bool{cfg.Password != "", cfg.KeytabFile != "", cfg.CCacheFile != ""} {
+	for _, given := range []bool{cfg.Password != "", cfg.Keytab != "", cfg.CCache != ""} {
 		if given {
 			proofs++
 		}
@@ -138,8 +138,8 @@ func newClient(cfg KerberosConfig, name, realm string, conf *config.Config) (*cl
 	if proofs != 1 {
 		return nil, errors.New("give exactly one of password, keytab and ccache")
 	}
-	if cfg.CCacheFile != "" {
-		return clientFromCCache(cfg.CCacheFile, conf)
+	if cfg.CCache != "" {
+		return clientFromCCache(cfg.CCache, conf)
 	}
 	if name == "" || realm == "" {
 		return nil, errors.New("give the user and the realm")
@@ -149,7 +149,7 @@ func newClient(cfg KerberosConfig, name, realm string, conf *config.Config) (*cl
 	if cfg.Password != "" {
 		return client.NewWithPassword(name, realm, cfg.Password.Reveal(), conf, settings), nil
 	}
-	kt, err := loadKeytab(cfg.KeytabFile)
+	kt, err := loadKeytab(cfg.Keytab)
 	if err != nil {
 		return nil, err
 	}

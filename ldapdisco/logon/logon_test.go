@@ -353,9 +353,9 @@ func TestKeytabAndCredentialCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, cfg := range map[string]logon.KerberosConfig{
-		"ccache":            {CCacheFile: cache, KDCs: []string{d.kdc.Addr()}, Realm: "corp.example"},
-		"ccache with FILE:": {CCacheFile: "FILE:" + cache, Conf: "[libdefaults]\ndefault_realm = CORP.EXAMPLE\n[realms]\nCORP.EXAMPLE = {\n kdc = " + d.kdc.Addr() + "\n}\n"},
-		"keytab":            {User: "admin@CORP.EXAMPLE", KeytabFile: keys, KDCs: []string{d.kdc.Addr()}},
+		"ccache":            {CCache: cache, KDCs: []string{d.kdc.Addr()}, Realm: "corp.example"},
+		"ccache with FILE:": {CCache: "FILE:" + cache, Conf: "[libdefaults]\ndefault_realm = CORP.EXAMPLE\n[realms]\nCORP.EXAMPLE = {\n kdc = " + d.kdc.Addr() + "\n}\n"},
+		"keytab":            {User: "admin@CORP.EXAMPLE", Keytab: keys, KDCs: []string{d.kdc.Addr()}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := d.kerberos(t, func(c *logon.KerberosConfig) { *c = cfg })
@@ -381,7 +381,7 @@ func TestCredentialsThatCannotWorkAreRefusedAtOnce(t *testing.T) {
 	for n := range len(whole) { // gokrb5 panics on many of these
 		cut := filepath.Join(dir, "cut")
 		os.WriteFile(cut, whole[:n], 0o600)
-		if _, err := logon.Kerberos(logon.KerberosConfig{CCacheFile: cut, Realm: "corp.example"}); err == nil {
+		if _, err := logon.Kerberos(logon.KerberosConfig{CCache: cut, Realm: "corp.example"}); err == nil {
 			t.Fatalf("a cache cut at %d was accepted", n)
 		}
 	}
@@ -390,10 +390,10 @@ func TestCredentialsThatCannotWorkAreRefusedAtOnce(t *testing.T) {
 		want string
 	}{
 		"nothing":         {logon.KerberosConfig{User: "a", Realm: "r"}, "exactly one"},
-		"two":             {logon.KerberosConfig{User: "a", Realm: "r", Password: "x", KeytabFile: "y"}, "exactly one"},
+		"two":             {logon.KerberosConfig{User: "a", Realm: "r", Password: "x", Keytab: "y"}, "exactly one"},
 		"no realm":        {logon.KerberosConfig{User: "a", Password: "x"}, "realm"},
-		"no such file":    {logon.KerberosConfig{User: "a", Realm: "r", KeytabFile: filepath.Join(dir, "none")}, "none"},
-		"expired cache":   {logon.KerberosConfig{CCacheFile: stale}, "expired"},
+		"no such file":    {logon.KerberosConfig{User: "a", Realm: "r", Keytab: filepath.Join(dir, "none")}, "none"},
+		"expired cache":   {logon.KerberosConfig{CCache: stale}, "expired"},
 		"broken krb5conf": {logon.KerberosConfig{User: "a", Realm: "r", Password: "x", Conf: "[libdefaults]\n ticket_lifetime = soon\n"}, ""},
 	} {
 		_, err := logon.Kerberos(c.cfg)
