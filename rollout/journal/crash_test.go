@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +18,7 @@ import (
 
 const (
 	crashHosts = 60
-	crashSteps = 40
+	crashSteps = 20
 )
 
 // playCrasher works on a campaign until it is killed. It says on stdout what it was
@@ -64,7 +63,7 @@ func playCrasher(ctx context.Context, j *Journal) error {
 // are handed out again.
 func TestKilledProcess(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "wavelock.db")
+	path := emptyFile(t)
 	promised := killInTheMiddle(t, path)
 
 	j := openAt(t, path)

@@ -14,7 +14,7 @@ import (
 
 func TestFlippedByteIsLocated(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "wavelock.db")
+	path := emptyFile(t)
 	j := openAt(t, path)
 	create(t, j, "spring", 1)
 	for _, word := range []string{"alpha", "bravo", "charlie", "delta"} {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,9 +40,39 @@ func openAt(t testing.TB, path string) *Journal {
 	return j
 }
 
-func newJournal(t testing.TB) *Journal {
-	return openAt(t, filepath.Join(t.TempDir(), "wavelock.db"))
+// empty is a database after its migrations: they are most of a small test's time.
+var empty = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "journal")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "wavelock.db")
+	j, err := Open(context.Background(), Config{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	if err := j.Close(); err != nil { // puts the log into the file
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// emptyFile is the path of an empty database.
+func emptyFile(t testing.TB) string {
+	t.Helper()
+	file, err := empty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "wavelock.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
+
+func newJournal(t testing.TB) *Journal { return openAt(t, emptyFile(t)) }
 
 func hostName(i int) rollout.HostID { return rollout.HostID(fmt.Sprintf("h%05d.corp.example", i)) }
 

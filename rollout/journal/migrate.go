@@ -82,26 +82,41 @@ func migrateRiver(ctx context.Context, db *sql.DB) error {
 
 // current reports whether there is nothing to do. It changes nothing.
 func (m *migrator) current(ctx context.Context) (bool, error) {
-	var tables, ours, events int64
-	err := m.db.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(name = 'goose_db_version'), 0), coalesce(sum(name = 'event'), 0)
-		FROM sqlite_schema WHERE type = 'table'`).Scan(&tables, &ours, &events)
+	var ours int64
+	err := m.db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'").Scan(&ours)
 	if err == nil && ours == 1 {
 		err = m.db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&m.have)
 	}
 	switch {
 	case err != nil:
 		return false, &WriteError{Op: "open the journal " + m.cfg.Path, Err: err}
-	case tables > 0 && ours == 0, m.have > 0 && events == 0:
-		return false, &ForeignError{Path: m.cfg.Path}
 	case m.have > m.newest:
 		return false, &VersionError{Path: m.cfg.Path, Have: m.have, Known: m.newest}
 	}
 	return m.have == m.newest, nil
 }
 
+// foreign reports whether there are tables, and not ours. It is asked under the
+// lock: else it could see the tables that another process is making.
+func (m *migrator) foreign(ctx context.Context) (bool, error) {
+	var tables, events int64
+	err := m.db.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(name = 'event'), 0) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'goose_db_version'").
+		Scan(&tables, &events)
+	if err != nil {
+		return false, &WriteError{Op: "open the journal " + m.cfg.Path, Err: err}
+	}
+	return (tables > 0 || m.have > 0) && events == 0, nil
+}
+
 func (m *migrator) up(ctx context.Context) error {
 	if done, err := m.current(ctx); done || err != nil {
 		return err // another process was faster
+	}
+	switch foreign, err := m.foreign(ctx); {
+	case err != nil:
+		return err
+	case foreign:
+		return &ForeignError{Path: m.cfg.Path}
 	}
 	if m.have > 0 {
 		if err := m.backUp(ctx); err != nil {

@@ -94,9 +94,6 @@ func TestOverlappingTicksAreHarmless(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if eventsOf(t, j, "spring", 0)[0].Seq != 1 {
-					t.Error("no plan")
-				}
 				h := hostName(i)
 				if j.count(t, "SELECT count(*) FROM host_run WHERE host = ?", string(h)) > 0 {
 					continue
@@ -190,7 +187,7 @@ func TestRefusedNeighbourHarmsNobody(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			for range 20 {
+			for range 10 {
 				attempt := 1 + i%2 // every second one is a zombie
 				_, err := j.Append(t.Context(), step(rollout.EvStepOpen, "spring", hostName(i), attempt, rollout.StepInspect))
 				if (err != nil) != (attempt == 2) {
@@ -200,8 +197,8 @@ func TestRefusedNeighbourHarmsNobody(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(eventsOf(t, j, "spring", 51)); n != 25*20 {
-		t.Errorf("%d events, want %d", n, 25*20)
+	if n := len(eventsOf(t, j, "spring", 51)); n != 25*10 {
+		t.Errorf("%d events, want %d", n, 25*10)
 	}
 	if err := j.Verify(t.Context(), "spring"); err != nil {
 		t.Error(err)
