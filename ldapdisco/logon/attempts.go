@@ -2,6 +2,7 @@ package logon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -22,6 +23,22 @@ const (
 	refusalsUnproved = 3
 	refusalsProved   = 10
 )
+
+// ErrHeld is found in the error of a credential that is not shown any more.
+var ErrHeld = errors.New("the credential is held back")
+
+type heldError struct {
+	principal string
+	refusals  int
+}
+
+func (e *heldError) Error() string {
+	return fmt.Sprintf("%d hosts in a row refused %s", e.refusals, e.principal)
+}
+func (e *heldError) Unwrap() error { return ErrHeld }
+func (e *heldError) Hint() string {
+	return "no further host is tried, to keep the account from being locked out; check the password and start again"
+}
 
 // Try asks for leave to show the credential of l to a host. It waits while others show a password that nobody has
 // accepted yet, and fails when too many hosts in a row have refused it. The verdict must be reported.
@@ -72,8 +89,7 @@ func (a *attempts) take(principal string) (wait <-chan struct{}, err error) {
 		limit = refusalsProved
 	}
 	if a.refused >= limit {
-		return nil, &hinted{fmt.Sprintf("%d hosts in a row refused %s", a.refused, principal),
-			"no further host is tried, to keep the account from being locked out; check the password and start again"}
+		return nil, &heldError{principal, a.refused}
 	}
 	if !a.proved && a.refused+a.underway >= limit {
 		if a.changed == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/credentials"
+	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
 	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
 	"github.com/jcmturner/gokrb5/v8/iana/nametype"
 	"github.com/jcmturner/gokrb5/v8/keytab"
@@ -95,7 +96,8 @@ func krb5Config(cfg KerberosConfig, realm string) (*config.Config, error) {
 	conf := config.New()
 	if cfg.Conf != "" {
 		var err error
-		if conf, err = config.NewFromString(cfg.Conf); err != nil {
+		conf, err = config.NewFromString(cfg.Conf)
+		if _, unsupported := err.(config.UnsupportedDirective); err != nil && !unsupported { // such as include
 			return nil, err
 		}
 	}
@@ -108,7 +110,7 @@ func krb5Config(cfg KerberosConfig, realm string) (*config.Config, error) {
 	d.NoAddresses = true
 	d.AllowWeakCrypto = false
 	if cfg.Conf == "" {
-		d.DNSLookupKDC = len(cfg.KDCs) == 0
+		d.DNSLookupKDC = true // for realms that have no KDCs here
 	}
 	if len(cfg.KDCs) > 0 && d.DefaultRealm != "" {
 		kdcs := make([]string, len(cfg.KDCs))
@@ -280,14 +282,33 @@ type serviceTicket struct {
 func (l *KerberosLogin) ticket(ctx context.Context, to Service) (serviceTicket, error) {
 	got := make(chan serviceTicket, 1) // the request may outlive ctx, so its result is not shared
 	err := l.await(ctx, l.requests, func() error {
-		t, key, err := l.client.GetServiceTicket(to.String())
-		got <- serviceTicket{t, key}
+		t, err := l.requestTicket(to)
+		got <- t
 		return err
 	})
 	if err != nil {
 		return serviceTicket{}, err
 	}
 	return <-got, nil
+}
+
+// requestTicket asks our own KDC, and if that does not know the service, the one of the realm that the host's name
+// speaks of. AD refers to other domains only those clients that ask for canonical names, and gokrb5 would then refuse
+// the KDC's spelling of our own.
+func (l *KerberosLogin) requestTicket(to Service) (serviceTicket, error) {
+	t, key, err := l.client.GetServiceTicket(to.String())
+	_, domain, _ := strings.Cut(to.Host, ".")
+	realm := strings.ToUpper(domain)
+	if kerberosCode(err) != errorcode.KDC_ERR_S_PRINCIPAL_UNKNOWN || !strings.Contains(realm, ".") || realm == l.client.Credentials.Domain() {
+		return serviceTicket{t, key}, err
+	}
+	tgt, key, trustErr := l.client.GetServiceTicket("krbtgt/" + realm)
+	if trustErr != nil {
+		return serviceTicket{}, err // no trust: the first answer was the right one
+	}
+	name := types.NewPrincipalName(nametype.KRB_NT_PRINCIPAL, to.String())
+	_, rep, err := l.client.TGSREQGenerateAndExchange(name, realm, tgt, key, false)
+	return serviceTicket{rep.Ticket, rep.DecryptedEncPart.Key}, err
 }
 
 // await makes a request that knows no context, in one of the slots. When ctx ends first, the request ends by its own

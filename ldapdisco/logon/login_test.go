@@ -108,7 +108,7 @@ func TestAnUnprovedPasswordIsShownToFewHosts(t *testing.T) {
 			var e *logon.Error
 			if err := <-done; err == nil {
 				shown++
-			} else if errors.As(err, &e) && strings.Contains(e.Hint(), "locked out") {
+			} else if errors.As(err, &e) && errors.Is(err, logon.ErrHeld) && strings.Contains(e.Hint(), "locked out") {
 				held++
 			}
 		}

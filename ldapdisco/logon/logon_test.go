@@ -430,6 +430,36 @@ func TestKerberosErrorsHaveHints(t *testing.T) {
 	}
 }
 
+func TestHostsOfATrustedDomain(t *testing.T) {
+	parent := newDomain(t)
+	directory := logontest.NewDirectory("CHILD", "child.corp.example")
+	child, err := logontest.StartKDC(directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close()
+	child.Trust(parent.kdc)
+	host := &logontest.Host{Directory: directory, Keytab: child.Register("HTTP/host2.child.corp.example")}
+	l := parent.kerberos(t, func(c *logon.KerberosConfig) {
+		c.KDCs = nil
+		c.Conf = "include /etc/krb5.conf.d\n[libdefaults]\n[realms]\nCORP.EXAMPLE = {\n kdc = " + parent.kdc.Addr() + "\n}\nCHILD.CORP.EXAMPLE = {\n kdc = " + child.Addr() + "\n}\n"
+	})
+	for range 2 { // the second time from the cache
+		conn := host.Accept(nil, logontest.None)
+		if _, err := logOn(t.Context(), l, logon.Service{Class: "HTTP", Host: "host2.child.corp.example"}, nil, conn); err != nil {
+			t.Fatal(err)
+		}
+		if conn.User() != "admin@CORP.EXAMPLE" {
+			t.Error(conn.User())
+		}
+	}
+	_, err = l.Start(t.Context(), logon.Service{Class: "HTTP", Host: "host3.other.example"}, nil)
+	var e *logon.Error
+	if !errors.As(err, &e) || !strings.Contains(e.Hint(), "service principal") {
+		t.Error(err)
+	}
+}
+
 func TestReplayedTicketIsRefused(t *testing.T) {
 	d := newDomain(t)
 	x, err := d.kerberos(t, nil).Start(t.Context(), host1, nil)

@@ -25,7 +25,7 @@ import (
 )
 
 // KDC is a key distribution centre for the accounts of a directory, over TCP, with pre-authentication. It knows no
-// policy, no cross-realm trust and no PAC. Its fields are set before the first request.
+// policy and no PAC. Its fields are set, and Trust is called, before the first request.
 type KDC struct {
 	Directory *Directory
 	ETypes    []int32       // what it issues, in its order of preference; AES when nil
@@ -83,6 +83,11 @@ func (k *KDC) Register(spns ...string) *keytab.Keytab {
 		k.mu.Unlock()
 	}
 	return all
+}
+
+// Trust makes the KDC take ticket-granting tickets that another one gave for this realm.
+func (k *KDC) Trust(other *KDC) {
+	k.tgs.Entries = append(k.tgs.Entries, other.Register("krbtgt/"+k.Directory.Realm()).Entries...)
 }
 
 // newKeytab makes random AES keys: deriving them from a password would cost a simulated fleet minutes.
@@ -200,7 +205,7 @@ func (k *KDC) as(req messages.ASReq) ([]byte, error) {
 	if !provesTime(req.PAData[i].PADataValue, key) {
 		return refuse(errorcode.KDC_ERR_PREAUTH_FAILED)
 	}
-	part, err := k.issue(body, body.CName, k.tgs, et, time.Now())
+	part, err := k.issue(body, body.CName, body.Realm, k.tgs, et, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ const defaultLifetime = 10 * time.Hour
 // issued is a new ticket with what its owner must know of it.
 type issued struct {
 	client types.PrincipalName
-	realm  string
+	realm  string // the client's
 	ticket messages.Ticket
 	part   messages.EncKDCRepPart
 }
@@ -52,7 +52,7 @@ func (k *KDC) ticketFor(req messages.TGSReq) ([]byte, error) {
 		return refuse(errorcode.KDC_ERR_ETYPE_NOSUPP)
 	}
 	tgt := ap.Ticket.DecryptedEncPart
-	made, err := k.issue(body, tgt.CName, service.keys, et, tgt.AuthTime)
+	made, err := k.issue(body, tgt.CName, tgt.CRealm, service.keys, et, tgt.AuthTime)
 	if err != nil {
 		return nil, err
 	}
@@ -88,21 +88,21 @@ func (k *KDC) chooseEType(offered []int32) (int32, bool) {
 }
 
 // issue makes a ticket for the service that body names, under the key in kt.
-func (k *KDC) issue(body messages.KDCReqBody, client types.PrincipalName, kt *keytab.Keytab, et int32, authenticated time.Time) (issued, error) {
+func (k *KDC) issue(body messages.KDCReqBody, client types.PrincipalName, realm string, kt *keytab.Keytab, et int32, authenticated time.Time) (issued, error) {
 	life := k.Lifetime
 	if life == 0 {
 		life = defaultLifetime
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	made := issued{client: client, realm: k.Directory.Realm()}
-	ticket, key, err := messages.NewTicket(client, made.realm, body.SName, made.realm, types.NewKrbFlags(), kt, et, 1, authenticated.UTC(), now, now.Add(life), now.Add(life))
+	made := issued{client: client, realm: realm}
+	ticket, key, err := messages.NewTicket(client, realm, body.SName, k.Directory.Realm(), types.NewKrbFlags(), kt, et, 1, authenticated.UTC(), now, now.Add(life), now.Add(life))
 	if err != nil {
 		return made, err
 	}
 	made.ticket = ticket
 	made.part = messages.EncKDCRepPart{
 		Key: key, Nonce: body.Nonce, Flags: types.NewKrbFlags(), LastReqs: []messages.LastReq{{LRValue: now}},
-		AuthTime: authenticated.UTC(), StartTime: now, EndTime: now.Add(life), RenewTill: now.Add(life), SRealm: made.realm, SName: body.SName,
+		AuthTime: authenticated.UTC(), StartTime: now, EndTime: now.Add(life), RenewTill: now.Add(life), SRealm: k.Directory.Realm(), SName: body.SName,
 	}
 	return made, nil
 }
@@ -123,7 +123,7 @@ func (k *KDC) WriteCCache(path, user string) error {
 	client := types.NewPrincipalName(1, user)
 	tgs := types.PrincipalName{NameType: 2, NameString: []string{"krbtgt", realm}}
 	et, _ := k.chooseEType(aesTypes)
-	made, err := k.issue(messages.KDCReqBody{SName: tgs}, client, k.tgs, et, time.Now())
+	made, err := k.issue(messages.KDCReqBody{SName: tgs}, client, realm, k.tgs, et, time.Now())
 	if err != nil {
 		return err
 	}
