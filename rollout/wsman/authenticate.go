@@ -31,7 +31,7 @@ func (s *Session) authenticate(ctx context.Context, w *wire) (credentials, error
 	}
 	report, err := logon.Try(ctx, login)
 	if err != nil {
-		return credentials{}, &AuthError{Host: s.target.Host, Principal: login.Principal(), Err: err}
+		return credentials{}, s.refused(&answer{}, err)
 	}
 	c, err := s.logOn(ctx, w, login)
 	report(verdict(err))
@@ -56,9 +56,9 @@ func (s *Session) logOn(ctx context.Context, w *wire, login logon.Login) (creden
 	if w.tls != nil {
 		bind = logon.EndPointBinding(w.tls.PeerCertificates[0])
 	}
-	x, err := login.Start(ctx, s.target.service(), bind)
+	x, err := s.start(ctx, login, bind)
 	if err != nil {
-		return credentials{}, &AuthError{Host: s.target.Host, Principal: login.Principal(), Err: err}
+		return credentials{}, s.refused(&answer{}, err)
 	}
 	s.handshakes.Add(1)
 	if x.Scheme() == logon.SchemeBasic {
@@ -79,6 +79,13 @@ func (s *Session) logOn(ctx context.Context, w *wire, login logon.Login) (creden
 		return credentials{}, s.refused(&answer{}, err)
 	}
 	return credentials{sealer: sealer, protocol: x.Protocol()}, nil
+}
+
+// start may ask a KDC, which gets no longer than the host.
+func (s *Session) start(ctx context.Context, login logon.Login, bind logon.Binding) (logon.Exchange, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.target.Timeout)
+	defer cancel()
+	return login.Start(ctx, s.target.service(), bind)
 }
 
 // exchangeTokens runs the legs of NTLM or Kerberos.

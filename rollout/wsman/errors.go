@@ -75,28 +75,32 @@ func (e *TLSError) Hint() string {
 	return ""
 }
 
-// AuthError says that the host did not accept our logon.
+// AuthError says that we could not log on: the host refused us, or it never came so far.
 type AuthError struct {
 	Host, Principal string
-	Status          int      // of HTTP, 0 if it did not come so far
+	Status          int      // 401 or 403 when the host refused us, else 0
 	Offered         []string // schemes that the host offers
-	Err             error    // more of the reason, often nil
+	Err             error    // the reason, when more is known
 }
 
 func (e *AuthError) Error() string {
-	s := fmt.Sprintf("%s does not accept %s", e.Host, e.Principal)
-	if e.Status != 0 {
-		s += fmt.Sprintf(" (HTTP %d)", e.Status)
+	if e.Status == 0 && e.Err != nil {
+		return e.Host + ": " + e.Err.Error()
 	}
+	s := fmt.Sprintf("%s does not accept %s (HTTP %d)", e.Host, e.Principal, e.Status)
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}
 	return s
 }
+
+// Refused tells if the host itself said no; else the credential, the KDC or the host's proof of itself was at fault.
+func (e *AuthError) Refused() bool { return e.Status != 0 }
+
 func (e *AuthError) Unwrap() error { return e.Err }
 
 func (e *AuthError) Hint() string {
-	if h := hint(e.Err); h != "" {
+	if h := hint(e.Err); h != "" || !e.Refused() {
 		return h
 	}
 	if len(e.Offered) > 0 && !slices.ContainsFunc(e.Offered, func(s string) bool { return strings.EqualFold(s, "Negotiate") || strings.EqualFold(s, "Kerberos") }) {

@@ -24,7 +24,7 @@ type Target struct {
 	Timeout     time.Duration // of one request and its answer; 30 s when zero
 	MaxResponse int64         // bytes of an answer; 4 MiB when zero
 	Locale      string        // of messages; en-US when empty
-	SPN         string        // class of the service principal; HTTP when empty
+	SPNClass    string        // of the service principal; HTTP when empty, as Windows' own client has it
 
 	// Dial connects instead of net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -65,8 +65,8 @@ func (t Target) complete() (Target, error) {
 	if !localeName.MatchString(t.Locale) {
 		return t, fmt.Errorf("%q is not a locale", t.Locale)
 	}
-	if t.SPN == "" {
-		t.SPN = "HTTP"
+	if t.SPNClass == "" {
+		t.SPNClass = "HTTP"
 	}
 	if t.Dial == nil {
 		t.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
@@ -98,7 +98,7 @@ func (t Target) url() string {
 	return "http://" + t.authority() + path
 }
 
-func (t Target) service() logon.Service { return logon.Service{Class: t.SPN, Host: t.Host} }
+func (t Target) service() logon.Service { return logon.Service{Class: t.SPNClass, Host: t.Host} }
 
 // operationTimeout gives the host less time than the request has, so that its own time-out arrives as a fault.
 func (t Target) operationTimeout() string {
