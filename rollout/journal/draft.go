@@ -188,12 +188,13 @@ func (d *draft) decided(id rollout.CampaignID, jobs []rollout.Job) error {
 	return nil
 }
 
-// admits is the fence: it refuses the word of whoever does not have the host.
+// admits is the fence: it refuses the word of whoever does not have the host. A new
+// action may find an older one running, which has then been given up.
 func (h hostRow) admits(e *rollout.Event) error {
 	stale := false
 	switch e.Kind {
 	case rollout.EvAction:
-		stale = e.Attempt <= h.attempt || h.running != ""
+		stale = e.Attempt <= h.attempt
 	case rollout.EvStepOpen, rollout.EvStepDone, rollout.EvStepFail, rollout.EvSettled:
 		stale = e.Attempt != h.attempt || h.running == ""
 	}
@@ -206,7 +207,7 @@ func (h hostRow) admits(e *rollout.Event) error {
 // after is the row after an event.
 func (h hostRow) after(e *rollout.Event) hostRow {
 	h.at = e.At
-	if e.Class != "" {
+	if e.Class != "" && e.Kind != rollout.EvAction {
 		h.class = e.Class
 	}
 	switch e.Kind {

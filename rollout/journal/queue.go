@@ -90,9 +90,9 @@ func (j *Journal) serve(ctx context.Context, w *worker, queues map[string]river.
 	river.AddWorker(workers, w)
 	client, err := river.NewClient(riversqlite.New(j.write), &river.Config{
 		Logger: j.riverLog(), Queues: queues, Workers: workers, MaxAttempts: 1,
-		// New jobs are told of within 50 ms (River looks that often into its outbox); the
-		// poll is for those that were not told of because others were, just before.
-		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: 250 * time.Millisecond,
+		// River looks into its outbox every 50 ms, and so hears of new jobs. The poll is
+		// for those that were not told of because others were a moment before.
+		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: time.Second,
 		// An action takes as long as it takes: its steps have time-outs of their own.
 		// Without a time-out River rescues nothing either; see requeue.
 		JobTimeout:                  -1,

@@ -208,7 +208,7 @@ func TestFailedJobRestsUntilTheNextWork(t *testing.T) {
 	var tries atomic.Int64
 	err := j.Work(ctx, threeZones, 3, func(context.Context, rollout.Job) error {
 		tries.Add(1)
-		time.AfterFunc(400*time.Millisecond, cancel) // longer than River's poll
+		time.AfterFunc(1200*time.Millisecond, cancel) // longer than River's poll
 		return errors.New("broken")
 	})
 	if err != nil || tries.Load() != 1 {

@@ -154,7 +154,7 @@ func TestZombieIsRefused(t *testing.T) {
 		"an older attempt settles":      settled("spring", h, 1, rollout.Passed),
 		"an attempt of the future":      step(rollout.EvStepOpen, "spring", h, 3, rollout.StepRemoveHTTP),
 		"an action again":               action("spring", h, 2),
-		"an action on a busy host":      action("spring", h, 3),
+		"an action of an older attempt": action("spring", h, 1),
 		"a host without any action":     step(rollout.EvStepOpen, "spring", hostName(1), 0, rollout.StepInspect),
 	} {
 		// What comes with it is refused too: all or none.
@@ -167,10 +167,13 @@ func TestZombieIsRefused(t *testing.T) {
 	if after, _, _ := j.Position(t.Context(), "spring"); after != before {
 		t.Errorf("refused events moved the chain from %d to %d", before, after)
 	}
-	mustAppend(t, j, settled("spring", h, 2, rollout.Passed))
+	mustAppend(t, j, action("spring", h, 3)) // attempt 2 is given up
+	mustAppend(t, j, settled("spring", h, 3, rollout.Passed))
 	var stale *StaleError
-	if _, err := j.Append(t.Context(), settled("spring", h, 2, rollout.Failed)); !errors.As(err, &stale) {
-		t.Errorf("an attempt that has ended settles again: %v", err)
+	for _, attempt := range []int{2, 3} {
+		if _, err := j.Append(t.Context(), settled("spring", h, attempt, rollout.Failed)); !errors.As(err, &stale) {
+			t.Errorf("attempt %d is over and settles: %v", attempt, err)
+		}
 	}
 	if err := j.Verify(t.Context(), "spring"); err != nil {
 		t.Error(err)
