@@ -201,6 +201,9 @@ func TestTamperedMessagesAreRefused(t *testing.T) {
 		for what, change := range map[string]func(h, data []byte) ([]byte, []byte){
 			"data flipped":   func(h, data []byte) ([]byte, []byte) { data[0] ^= 1; return h, data },
 			"header flipped": func(h, data []byte) ([]byte, []byte) { h[len(h)-1] ^= 1; return h, data },
+			"flags changed":  func(h, data []byte) ([]byte, []byte) { h[2] ^= 4; return h, data },
+			"EC changed":     func(h, data []byte) ([]byte, []byte) { h[5] ^= 1; return h, data },
+			"RRC changed":    func(h, data []byte) ([]byte, []byte) { h[7] ^= 1; return h, data },
 			"header cut":     func(h, data []byte) ([]byte, []byte) { return h[:len(h)-1], data },
 			"data cut":       func(h, data []byte) ([]byte, []byte) { return h, data[:len(data)-1] },
 			"no header":      func(h, data []byte) ([]byte, []byte) { return nil, data },
