@@ -31,7 +31,7 @@ var (
 )
 
 // rewrite sends what change makes of an honest sealed answer.
-func rewrite(l *listener, change func([]byte) []byte) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+func rewrite(l *listener, change func([]byte) []byte) spoiler {
 	return func(w http.ResponseWriter, _ *http.Request, c *serverConn, body []byte) bool {
 		plain, err := unseal(body, c.auth)
 		if err != nil {
@@ -47,7 +47,7 @@ func rewrite(l *listener, change func([]byte) []byte) func(http.ResponseWriter, 
 	}
 }
 
-func clearAnswer(status int, contentType, body string) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+func clearAnswer(status int, contentType, body string) spoiler {
 	return func(w http.ResponseWriter, _ *http.Request, _ *serverConn, _ []byte) bool {
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(status)
@@ -56,7 +56,7 @@ func clearAnswer(status int, contentType, body string) func(http.ResponseWriter,
 	}
 }
 
-func raw(answer string) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+func raw(answer string) spoiler {
 	return func(w http.ResponseWriter, _ *http.Request, _ *serverConn, _ []byte) bool {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err == nil {
@@ -87,76 +87,76 @@ func TestHostileHosts(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		secure bool
-		spoil  func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool
+		spoil  func(l *listener) spoiler
 		reply  func(action, envelope string) (int, string)
 		is     func(error) bool
 	}{
-		"multipart cut in the head": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"multipart cut in the head": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { return b[:30] })
 		}, is: protocolError},
-		"multipart cut in the data": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"multipart cut in the data": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { return b[:len(b)-60] })
 		}, is: protocolError},
-		"multipart without end": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"multipart without end": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { return b[:len(b)-4] })
 		}, is: protocolError},
-		"multipart with more after its end": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"multipart with more after its end": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { return append(b, b...) })
 		}, is: protocolError},
-		"Length too large": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"Length too large": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { return bytes.Replace(b, []byte("Length="), []byte("Length=9"), 1) })
 		}, is: protocolError},
-		"Length too small": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"Length too small": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { return lengthRE.ReplaceAll(b, []byte("Length=3")) })
 		}, is: protocolError},
-		"Length negative": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"Length negative": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { return lengthRE.ReplaceAll(b, []byte("Length=-3")) })
 		}, is: protocolError},
-		"no Length": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"no Length": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { return lengthRE.ReplaceAll(b, []byte("Size=3")) })
 		}, is: protocolError},
-		"signature length of four gigabytes": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"signature length of four gigabytes": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte {
 				i := bytes.Index(b, []byte("octet-stream\r\n")) + len("octet-stream\r\n")
 				binary.LittleEndian.PutUint32(b[i:], 0xffffffff)
 				return b
 			})
 		}, is: protocolError},
-		"a flipped bit": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"a flipped bit": {spoil: func(l *listener) spoiler {
 			return rewrite(l, func(b []byte) []byte { b[len(b)-40] ^= 1; return b })
 		}, is: protocolError},
-		"clear SOAP over HTTP": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"clear SOAP over HTTP": {spoil: func(l *listener) spoiler {
 			return clearAnswer(200, soapType, wrap("x", "y", service))
 		}, is: clearTextError},
-		"a clear fault over HTTP": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"a clear fault over HTTP": {spoil: func(l *listener) spoiler {
 			return clearAnswer(500, soapType, wrap("x", "y", faultBody(5, "w:AccessDenied")))
 		}, is: clearTextError},
-		"HTML over HTTP": {spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"HTML over HTTP": {spoil: func(l *listener) spoiler {
 			return clearAnswer(200, "text/html", "<html>")
 		}, is: clearTextError},
-		"HTML over HTTPS": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"HTML over HTTPS": {secure: true, spoil: func(l *listener) spoiler {
 			return clearAnswer(200, "text/html", "<html>")
 		}, is: protocolError},
-		"SOAP under a wrong type over HTTPS": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"SOAP under a wrong type over HTTPS": {secure: true, spoil: func(l *listener) spoiler {
 			return clearAnswer(200, "text/xml", wrap("x", "y", service))
 		}, is: protocolError},
-		"no content type": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"no content type": {secure: true, spoil: func(l *listener) spoiler {
 			return raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 		}, is: protocolError},
-		"redirect": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"redirect": {secure: true, spoil: func(l *listener) spoiler {
 			return func(w http.ResponseWriter, _ *http.Request, _ *serverConn, _ []byte) bool {
 				w.Header().Set("Location", "https://evil.example/wsman")
 				w.WriteHeader(307)
 				return true
 			}
 		}, is: protocolError},
-		"not found": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"not found": {secure: true, spoil: func(l *listener) spoiler {
 			return clearAnswer(404, "text/html", "")
 		}, is: protocolError},
-		"a huge answer": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"a huge answer": {secure: true, spoil: func(l *listener) spoiler {
 			return clearAnswer(200, soapType, strings.Repeat("x", 5<<20))
 		}, is: protocolError},
-		"a huge answer in chunks": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"a huge answer in chunks": {secure: true, spoil: func(l *listener) spoiler {
 			return func(w http.ResponseWriter, _ *http.Request, _ *serverConn, _ []byte) bool {
 				w.Header().Set("Content-Type", soapType)
 				for range 6 {
@@ -166,44 +166,44 @@ func TestHostileHosts(t *testing.T) {
 				return true
 			}
 		}, is: protocolError},
-		"an endless head": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"an endless head": {secure: true, spoil: func(l *listener) spoiler {
 			return endlessHeader
 		}, is: func(err error) bool { return protocolError(err) || transportError(err) }},
-		"endless interim answers": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"endless interim answers": {secure: true, spoil: func(l *listener) spoiler {
 			return raw(strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 100))
 		}, is: transportError},
-		"not HTTP": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"not HTTP": {secure: true, spoil: func(l *listener) spoiler {
 			return raw("SSH-2.0-OpenSSH_9.6\r\n")
 		}, is: transportError},
-		"cut in the body": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"cut in the body": {secure: true, spoil: func(l *listener) spoiler {
 			return raw("HTTP/1.1 200 OK\r\nContent-Type: " + soapType + "\r\nContent-Length: 1000\r\n\r\n<s:Env")
 		}, is: transportError},
-		"closed without a word": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"closed without a word": {secure: true, spoil: func(l *listener) spoiler {
 			return raw("")
 		}, is: transportError},
-		"silence": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"silence": {secure: true, spoil: func(l *listener) spoiler {
 			return func(_ http.ResponseWriter, r *http.Request, _ *serverConn, _ []byte) bool {
 				<-r.Context().Done()
 				return true
 			}
 		}, is: transportError},
-		"unauthorized after all": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"unauthorized after all": {secure: true, spoil: func(l *listener) spoiler {
 			return func(w http.ResponseWriter, _ *http.Request, _ *serverConn, _ []byte) bool {
 				refuse(w, "")
 				return true
 			}
 		}, is: authError},
 		"no XML": {reply: func(string, string) (int, string) { return 200, "<<<" }, is: protocolError},
-		"a document type": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"a document type": {secure: true, spoil: func(l *listener) spoiler {
 			return clearAnswer(200, soapType, `<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>`)
 		}, is: protocolError},
 		"deep XML":            {reply: replies(strings.Repeat("<a>", 100) + strings.Repeat("</a>", 100)), is: protocolError},
 		"an empty body":       {reply: replies(""), is: protocolError},
 		"500 without a fault": {reply: func(string, string) (int, string) { return 500, service }, is: protocolError},
-		"answer to another message": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"answer to another message": {secure: true, spoil: func(l *listener) spoiler {
 			return clearAnswer(200, soapType, wrap("x", "uuid:another", service))
 		}, is: protocolError},
-		"answer to no message": {secure: true, spoil: func(l *listener) func(http.ResponseWriter, *http.Request, *serverConn, []byte) bool {
+		"answer to no message": {secure: true, spoil: func(l *listener) spoiler {
 			return clearAnswer(200, soapType, wrap("x", "", service))
 		}, is: protocolError},
 	} {

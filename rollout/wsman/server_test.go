@@ -43,11 +43,14 @@ type listener struct {
 	// reply makes the body of an answer, and the status.
 	reply func(action, envelope string) (int, string)
 	// spoil may answer an authenticated request in place of the listener.
-	spoil func(w http.ResponseWriter, r *http.Request, c *serverConn, body []byte) bool
+	spoil spoiler
 
 	requests, connections, handshakes, clear atomic.Int64
 	wire                                     *tap
 }
+
+// spoiler tells if it has answered.
+type spoiler func(w http.ResponseWriter, r *http.Request, c *serverConn, body []byte) bool
 
 type serverConn struct {
 	mu     sync.Mutex
