@@ -22,7 +22,7 @@ func NewRun(p *Plan, ph Planned, h HostState, image *BeforeImage) HostRun {
 	if !h.Wrote {
 		run.Basis = ph.Basis
 	}
-	if h.Outcome == Unknown || h.Outcome == Pending || h.Outcome == AwaitPolicy || h.Outcome == Deferred {
+	if h.Outcome == Unknown { // nights when a laptop was off do not count against its way back
 		run.Waited = h.Tries
 	}
 	return run
@@ -53,6 +53,10 @@ func (run HostRun) Advance(step Step, res Result, failure *Failure) HostRun {
 		run.Proof = res.Proof
 	case StepProveClosed:
 		run.Closed = res.Proof
+	case StepArm:
+		run.ArmedAt = step.At
+	case StepDisarm:
+		run.Closed = nil // it was of the time before
 	case StepRestore:
 		run.Seen = nil // the way back is proved by looking again
 		return run

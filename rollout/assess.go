@@ -50,6 +50,8 @@ type check func(h Host, o Observation, p Policy, now time.Time) (Finding, bool)
 var checks = []check{
 	reached,           // nothing else can be said of a host that did not let us in
 	isWhoItShouldBe,   // stale DNS must never change another computer
+	essentialsRead,    // the before-image and the next step are made of them
+	questionsRead,     // a check that cannot look does not say "clean"
 	winRMAllowed,      // a policy that switches remote access off cuts HTTPS too
 	shellAllowed,      // certreq and the firewall rule need the remote shell
 	listensSomewhere,  // a blank filter means no listening at all
@@ -84,8 +86,10 @@ func Assess(h Host, o Observation, p Policy, now time.Time) Assessment {
 }
 
 // waivable reports whether a person may overrule the finding. Whose computer it
-// is, and whether it was seen at all, are not matters of opinion.
-func waivable(r Reason) bool { return r != ReasonWrongHost && r != ReasonNotObserved }
+// is, and whether it and what it listens on were seen, are not matters of opinion.
+func waivable(r Reason) bool {
+	return r != ReasonWrongHost && r != ReasonNotObserved && r != ReasonNotReadable
+}
 
 // ClassOf is the host's coverage. A door that answers counts whatever the host
 // says of its listeners; a door that is silent proves nothing.
@@ -157,6 +161,35 @@ func isWhoItShouldBe(h Host, o Observation, _ Policy, _ time.Time) (Finding, boo
 		return Finding{}, false
 	}
 	return blocker(ReasonWrongHost, everything, "%s answers as %s in the domain %s", h.ID, id.FQDN, id.Domain)
+}
+
+func essentialsRead(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	missing := slices.Concat(unread("listeners", o.Listeners), unread("certificates", o.Certificates), unread("bindings", o.Bindings), unread("before-image", o.Image))
+	if len(missing) == 0 {
+		return Finding{}, false
+	}
+	return blocker(ReasonNotReadable, everything, "not read: %s", strings.Join(missing, ", "))
+}
+
+func questionsRead(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	missing := slices.Concat(unread("policy", o.Policy), unread("services", o.Services), unread("peers", o.Peers), unread("undo", o.Undo))
+	switch {
+	case len(missing) == 0:
+		return Finding{}, false
+	case !o.Policy.Known:
+		return blocker(ReasonNotFullyObserved, everything, "not read: %s", strings.Join(missing, ", "))
+	}
+	return blocker(ReasonNotFullyObserved, []ActionKind{ActClose}, "not read: %s", strings.Join(missing, ", "))
+}
+
+func unread[T any](name string, part Seen[T]) []string {
+	switch {
+	case part.Known:
+		return nil
+	case part.Why == "":
+		return []string{name}
+	}
+	return []string{name + " (" + part.Why + ")"}
 }
 
 func winRMAllowed(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {

@@ -48,7 +48,7 @@ func (d *decider) decide() {
 		d.d.Over = true
 	case s.Approved == "":
 		d.hold("the plan waits for an approval of its hash")
-	case s.Approved != d.p.Hash():
+	case s.Approved != s.hashOf(d.p):
 		d.hold("the plan is not the one that was approved")
 	case s.Rollback != "":
 		d.rollBack()
@@ -93,7 +93,7 @@ func (d *decider) rollBack() {
 	left := 0
 	for _, ph := range d.p.Hosts {
 		h := d.s.Hosts[ph.Host.ID]
-		if !h.Wrote || h.Outcome == Restored || h.Outcome == NeedsHuman || h.Running != "" {
+		if touched := h.Wrote || h.Outcome == Unknown; !touched || h.Outcome == Restored || h.Outcome == NeedsHuman || h.Running != "" {
 			continue
 		}
 		left++
@@ -122,9 +122,10 @@ func (d *decider) finishWhenQuiet(left int, why string) {
 	d.hold("%s; %d hosts are still being put back", why, left+d.s.inFlight)
 }
 
-// restore puts a host back when there is room and its time has come.
+// restore puts a host back when there is room. One in doubt is given the time
+// that it was promised; nobody waits for a CA or a policy to go back.
 func (d *decider) restore(id HostID, h *HostState, room *int, why string) {
-	if d.now.Before(h.Again) {
+	if h.Outcome == Unknown && d.now.Before(h.Again) {
 		d.wake(h.Again)
 		return
 	}
@@ -219,11 +220,12 @@ func (d *decider) work(n int) {
 	room, open := w.InFlight-d.s.inFlight, 0
 	members := d.members(n)
 	for _, id := range members {
-		if h := d.s.Hosts[id]; h.mustReturn() {
+		h := d.s.Hosts[id]
+		if h.Outcome == Unknown { // also while somebody is there to find out
+			d.hold("what happened on %s is not known; nothing new starts until it is", id)
+		}
+		if h.mustReturn() {
 			open++
-			if h.Outcome == Unknown {
-				d.hold("what happened on %s is not known; nothing new starts until it is", id)
-			}
 			d.restore(id, h, &room, "its "+string(h.Reason)+" is taken back")
 		}
 	}

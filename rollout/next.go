@@ -29,8 +29,9 @@ type HostRun struct {
 	Failure *Failure       // of the last step
 	Dirty   bool           // a writing step of this action was started
 	Removed bool           // the removal of HTTP was started in this action
+	ArmedAt time.Time      // when this run decided to arm the undo; a crash forgets it
 	Tries   int            // failed steps in this run
-	Waited  int            // how often the host has ended in the same waiting outcome
+	Waited  int            // how often in a row it has not been possible to say what happened
 	Done    map[StepKind]int
 }
 
@@ -44,6 +45,9 @@ func Next(run HostRun, now time.Time) Step {
 			return s
 		}
 	}
+	if run.Done[StepInspect] > run.Policy.Retries+4 {
+		return run.stuck(StepInspect, now)
+	}
 	if run.Seen == nil || run.Failure != nil {
 		return Step{Kind: StepInspect, Why: "nothing is done to a host that was not just looked at"}
 	}
@@ -55,9 +59,18 @@ func Next(run HostRun, now time.Time) Step {
 	}
 	step := nextOf(run, now)
 	if step.Kind != StepFinish && run.Done[step.Kind] >= 3 {
-		return finish(Failed, ReasonInternal, fmt.Sprintf("%s was done %d times and is asked for again", step.Kind, run.Done[step.Kind]))
+		return run.stuck(step.Kind, now)
 	}
 	return step
+}
+
+// stuck ends an action that goes round in circles.
+func (run HostRun) stuck(kind StepKind, now time.Time) Step {
+	detail := fmt.Sprintf("%s was done %d times and is asked for again", kind, run.Done[kind])
+	if run.Action == ActRestore {
+		return notRestored(run, ReasonRestoreFailed, detail, now)
+	}
+	return finish(Failed, ReasonInternal, detail)
 }
 
 func nextOf(run HostRun, now time.Time) Step {
@@ -67,7 +80,7 @@ func nextOf(run HostRun, now time.Time) Step {
 	case ActClose:
 		return nextClose(run, now)
 	case ActRestore:
-		return nextRestore(run)
+		return nextRestore(run, now)
 	case ActObserve:
 		return finish(Passed, "", "")
 	}
@@ -105,8 +118,8 @@ func afterFailure(run HostRun, now time.Time) (Step, bool) {
 	return finish(Failed, f.Reason, detail), true
 }
 
-// lookAgain is how long to wait before a host in doubt is looked at: long enough
-// for its own undo to have fired.
+// lookAgain is how long to wait before a host in doubt is looked at: at the second
+// look, its own undo has fired.
 func (run HostRun) lookAgain() time.Duration { return run.Policy.UndoAfter.D()/2 + time.Second }
 
 // notRestored keeps trying, until it is a person's turn.
@@ -148,15 +161,28 @@ func forbidden(run HostRun, now time.Time) (Step, bool) {
 		return Step{}, false
 	}
 	if f, no := a.Blocking(run.Action); no {
-		if f.Reason == ReasonGPOListener {
+		switch {
+		case (f.Reason == ReasonNotReadable || f.Reason == ReasonNotFullyObserved) && run.Done[StepInspect] <= run.Policy.Retries:
+			return Step{Kind: StepInspect, Why: f.Detail}, true
+		case f.Reason == ReasonWrongHost && run.Dirty:
+			return finishUntil(Unknown, f.Reason, f.Detail, now.Add(run.lookAgain())), true
+		case f.Reason == ReasonGPOListener && !run.Dirty:
 			return awaitPolicy(run, f, now)
 		}
-		return finish(Refused, f.Reason, f.Detail), true
+		return run.refuse(f.Reason, f.Detail), true
 	}
 	if run.Basis != "" && !run.Dirty && run.Seen.Fingerprint() != run.Basis {
 		return finish(Refused, ReasonStateMoved, "its listeners, bindings, policy or filters are not those of the plan"), true
 	}
 	return Step{}, false
+}
+
+// refuse ends the action before it wrote anything; later, what it wrote has to go back.
+func (run HostRun) refuse(r Reason, detail string) Step {
+	if run.Dirty {
+		return finish(Failed, r, detail)
+	}
+	return finish(Refused, r, detail)
 }
 
 // awaitPolicy waits for Group Policy to remove HTTP; when it has, the host is
@@ -179,8 +205,8 @@ func nextSecure(run HostRun, now time.Time) Step {
 	case ready && allowed:
 		return finish(Passed, "", "")
 	case err != nil && run.Host.Has(RoleDomainController):
-		return finish(Refused, ReasonDCReuseOnly, err.Error())
-	case run.Image == nil:
+		return run.refuse(ReasonDCReuseOnly, err.Error())
+	case run.lacksImage():
 		return run.saveImage(now)
 	case err != nil && run.Done[StepEnroll] > 0:
 		return finish(Failed, ReasonNoCertificate, err.Error())
@@ -208,49 +234,66 @@ func nextClose(run HostRun, now time.Time) Step {
 	switch {
 	case run.Removed && undo.Known && !undo.Value.Active():
 		return finish(Failed, ReasonUndoFired, "the HTTP listener is back and the undo is spent")
-	case run.Image == nil:
+	case run.lacksImage():
 		return run.saveImage(now)
 	case !run.fresh(run.Proof, want.Thumbprint, now):
 		return run.prove(StepProve, want.Thumbprint)
-	case !undo.Known || !undo.Value.Active() || run.Done[StepArm] == 0:
-		// An undo that somebody else armed has an unknown age: it is armed anew.
-		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D()}
+	case !undo.Known || !undo.Value.Active() || !run.armed(now):
+		// An undo that somebody else armed has an unknown age, and an old one may
+		// have fired since it was looked at: it is armed anew.
+		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now}
 	}
 	return Step{Kind: StepRemoveHTTP, Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint}
 }
 
-// nextClosed goes on where HTTP is gone: prove it, then take the undo away.
+// armed reports whether this run armed the undo, so lately that there is time left to confirm.
+func (run HostRun) armed(now time.Time) bool {
+	return !run.ArmedAt.IsZero() && !now.Before(run.ArmedAt) && now.Sub(run.ArmedAt) < run.Policy.UndoAfter.D()/2
+}
+
+// nextClosed goes on where HTTP is gone: prove it, then take the undo away. One
+// that may have fired before it was taken away means that all is proved again.
 func nextClosed(run HostRun, want pki.Thumbprint, now time.Time) Step {
 	undo := run.Seen.Undo
+	gone := undo.Known && !undo.Value.Armed && !undo.Value.Task
+	inTime := !run.ArmedAt.IsZero() && now.Before(run.ArmedAt.Add(run.Policy.UndoAfter.D()))
 	switch {
-	case !run.fresh(run.Closed, want, now):
+	case gone && inTime && run.Done[StepDisarm] > 0:
+		return finish(Passed, "", "")
+	case !run.fresh(run.Closed, want, now) || !run.Closed.Closed:
 		return run.prove(StepProveClosed, want)
-	case !undo.Known || undo.Value.Armed || undo.Value.Task:
+	case !gone:
 		return Step{Kind: StepDisarm, Campaign: string(run.Campaign)}
 	}
 	return finish(Passed, "", "")
 }
 
-func nextRestore(run HostRun) Step {
+func nextRestore(run HostRun, now time.Time) Step {
 	image := run.Image
 	if image == nil && run.Seen.Image.Known {
 		image = run.Seen.Image.Value
 	}
 	switch {
-	case image == nil && !run.Seen.ours():
+	case image == nil && run.Seen.clean():
 		return finish(Restored, "", "nothing had been written")
-	case image == nil:
-		return finish(NeedsHuman, ReasonNoImage, "neither the journal nor the host has a before-image")
-	case run.Seen.looksLike(*image) && !run.Seen.ours():
+	case image == nil && !run.Seen.readable():
+		return notRestored(run, ReasonNotReadable, "whether the host carries a before-image, an undo or a rule of ours could not be read", now)
+	case image == nil, image.Host != run.Host.ID:
+		return finish(NeedsHuman, ReasonNoImage, "neither the journal nor the host has a before-image of this host")
+	case run.Seen.clean() && run.Seen.looksLike(*image):
 		return finish(Restored, "", "")
 	}
 	return Step{Kind: StepRestore, Image: image, Campaign: string(run.Campaign)}
 }
 
-// ours reports whether the host still carries something that this program wrote.
-func (o Observation) ours() bool {
-	return o.Image.Value != nil || o.Undo.Value.Armed || o.Undo.Value.Task ||
-		slices.ContainsFunc(o.Firewall.Value.Rules, func(r FirewallRule) bool { return strings.HasPrefix(r.Name, RuleNamePrefix) })
+// readable reports whether everything was read that this program may have written.
+func (o Observation) readable() bool { return o.Image.Known && o.Undo.Known && o.Firewall.Known }
+
+// clean reports whether the host was seen to carry nothing that this program
+// wrote. What could not be read is not clean.
+func (o Observation) clean() bool {
+	return o.readable() && o.Image.Value == nil && !o.Undo.Value.Armed && !o.Undo.Value.Task &&
+		!slices.ContainsFunc(o.Firewall.Value.Rules, func(r FirewallRule) bool { return strings.HasPrefix(r.Name, RuleNamePrefix) })
 }
 
 // RuleNamePrefix begins the name of every firewall rule that this program adds.
@@ -298,15 +341,25 @@ func (run HostRun) certificate(now time.Time) (pki.Certificate, error) {
 	return *choice.Certificate, nil
 }
 
+// lacksImage reports whether the before-image is missing in one of its two places.
+func (run HostRun) lacksImage() bool {
+	onHost := run.Seen.Image
+	return run.Image == nil || (onHost.Known && onHost.Value == nil && run.Done[StepSaveImage] == 0)
+}
+
 func (run HostRun) saveImage(now time.Time) Step {
 	o := run.Seen
-	if o.Image.Known && o.Image.Value != nil {
-		// A former campaign kept one and was not taken back: that one is the truth.
-		return Step{Kind: StepSaveImage, Campaign: string(run.Campaign), Image: o.Image.Value}
+	step := Step{Kind: StepSaveImage, Campaign: string(run.Campaign), Image: run.Image}
+	switch kept := o.Image.Value; {
+	case kept != nil && kept.Host != run.Host.ID:
+		return run.refuse(ReasonImageFailed, fmt.Sprintf("the host carries a before-image of %s", kept.Host)) // a clone
+	case kept != nil:
+		step.Image = kept // a former campaign kept it and was not taken back: that one is the truth
+	case step.Image == nil:
+		step.Image = &BeforeImage{Host: run.Host.ID, At: now.UTC(), Campaign: string(run.Campaign), Listeners: o.Listeners.Value,
+			Bindings: o.Bindings.Value, Rules: o.Firewall.Value.Rules}
 	}
-	image := &BeforeImage{Host: run.Host.ID, At: now.UTC(), Campaign: string(run.Campaign), Listeners: o.Listeners.Value,
-		Bindings: o.Bindings.Value, Rules: o.Firewall.Value.Rules}
-	return Step{Kind: StepSaveImage, Campaign: string(run.Campaign), Image: image}
+	return step
 }
 
 func (run HostRun) prove(kind StepKind, want pki.Thumbprint) Step {

@@ -227,10 +227,7 @@ func kin(h Host) string {
 	return ""
 }
 
-type filler struct {
-	waves []Wave
-	kin   []map[string]bool
-}
+type filler struct{ waves []Wave }
 
 func fill(rules []WaveRule, order []Host) []Wave {
 	if len(rules) == 0 {
@@ -259,21 +256,23 @@ func quota(r WaveRule, total, left int, last bool) int {
 	return left
 }
 
-// take moves hosts that fit the rule into a new wave and returns the others.
+// take moves hosts that fit the rule into a new wave and returns the others. A
+// delicate host waits until nobody who is less delicate is left.
 func (f *filler) take(r WaveRule, order []Host, n int, last bool) []Host {
 	w := Wave{Name: r.Name, InFlight: r.InFlight, Limit: r.Limit, Soak: r.Soak, Approval: r.Approval}
 	used := map[string]bool{}
 	var rest []Host
 	for _, h := range order {
 		k := kin(h)
-		if len(w.Hosts) >= n || (k != "" && used[k]) || (!last && !r.matches(h)) || (!last && delicacy(h) > 0) {
+		early := delicacy(h) > 0 && (!last || (len(rest) > 0 && delicacy(h) > delicacy(rest[0])))
+		if len(w.Hosts) >= n || (k != "" && used[k]) || (!last && !r.matches(h)) || early {
 			rest = append(rest, h)
 			continue
 		}
 		used[k] = k != ""
 		w.Hosts = append(w.Hosts, h.ID)
 	}
-	f.waves, f.kin = append(f.waves, w), append(f.kin, used)
+	f.waves = append(f.waves, w)
 	return rest
 }
 

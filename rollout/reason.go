@@ -12,6 +12,8 @@ const (
 	ReasonAccessDenied      Reason = "access-denied"
 	ReasonWrongHost         Reason = "wrong-host"
 	ReasonNotObserved       Reason = "not-observed"
+	ReasonNotReadable       Reason = "not-readable"
+	ReasonNotFullyObserved  Reason = "not-fully-observed"
 	ReasonStateMoved        Reason = "state-moved"
 	ReasonGPOListener       Reason = "gpo-owned-listener"
 	ReasonGPODisablesWinRM  Reason = "gpo-disables-winrm"

@@ -10,6 +10,8 @@ var reasons = map[Reason]reasonText{
 	ReasonAccessDenied:      {"the account may not do this on the host", "the account has to be a member of the host's Administrators"},
 	ReasonWrongHost:         {"another computer answers under this name", "a stale DNS record or a renamed computer: correct DNS, then assess again; nothing was written"},
 	ReasonNotObserved:       {"the host was not observed", "make it reachable on 5985 or 5986 from here, then run wavelock assess"},
+	ReasonNotReadable:       {"an essential part of the host could not be read", "nothing is written to a host whose listeners, certificates, bindings or before-image are not known; see the part and the error with wavelock host"},
+	ReasonNotFullyObserved:  {"something that a check has to know could not be read", "see the part and the error with wavelock host; let the account read it, or waive this finding by name"},
 	ReasonStateMoved:        {"the host changed since the plan was made", "run wavelock assess and plan again, and look at what changed"},
 	ReasonGPOListener:       {"Group Policy owns the HTTP listener", "change the policy 'Allow remote server management through WinRM' for this host; it is verified when the policy has applied"},
 	ReasonGPODisablesWinRM:  {"Group Policy switches WinRM off", "the policy 'Allow remote server management through WinRM' is disabled; HTTPS would not work either"},
@@ -55,7 +57,8 @@ var reasons = map[Reason]reasonText{
 }
 
 var reasonOrder = []Reason{
-	ReasonUnreachable, ReasonNoName, ReasonLogonRefused, ReasonAccessDenied, ReasonWrongHost, ReasonNotObserved, ReasonStateMoved,
+	ReasonUnreachable, ReasonNoName, ReasonLogonRefused, ReasonAccessDenied, ReasonWrongHost, ReasonNotObserved,
+	ReasonNotReadable, ReasonNotFullyObserved, ReasonStateMoved,
 	ReasonGPOListener, ReasonGPODisablesWinRM, ReasonGPODisablesShell, ReasonBlankFilter, ReasonHTTPClient, ReasonPortTaken,
 	ReasonLocalRulesInert, ReasonCompatListener, ReasonClockSkew, ReasonSchedulerOff, ReasonClusterNode, ReasonEventCollector,
 	ReasonNoCertificate, ReasonDCReuseOnly, ReasonEnrollDenied, ReasonEnrollPending, ReasonEnrollFailed, ReasonListenerFailed,

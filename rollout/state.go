@@ -95,14 +95,16 @@ type State struct {
 	Waves    []WaveState // one for each wave of the plan, and a last one for hosts that were deferred until the end
 	Hosts    map[HostID]*HostState
 
+	plan     *Plan  // that the state was made for
+	hash     string // of that plan, which takes longer to compute than everything else that is decided
 	goal     []ActionKind
 	inFlight int
 	waiting  map[HostID]bool // hosts for which later() holds
 }
 
-// NewState is a campaign before its first event.
+// NewState is a campaign before its first event. The plan must not change any more.
 func NewState(p *Plan) *State {
-	s := &State{Campaign: p.ID, goal: p.Goal.Actions(), Waves: make([]WaveState, len(p.Waves)+1),
+	s := &State{Campaign: p.ID, plan: p, hash: p.Hash(), goal: p.Goal.Actions(), Waves: make([]WaveState, len(p.Waves)+1),
 		Hosts: make(map[HostID]*HostState, len(p.Hosts)), waiting: map[HostID]bool{}}
 	for i := range s.Waves {
 		s.Waves[i].Status = WaveWaiting
@@ -118,6 +120,14 @@ func NewState(p *Plan) *State {
 		}
 	}
 	return s
+}
+
+// hashOf is the hash of the plan, which for the state's own is known already.
+func (s *State) hashOf(p *Plan) string {
+	if p == s.plan {
+		return s.hash
+	}
+	return p.Hash()
 }
 
 // InFlight is how many hosts are being worked on.
@@ -191,15 +201,19 @@ func (s *State) applyWave(e Event) {
 }
 
 func (s *State) applyHost(h *HostState, e Event) {
-	if e.Kind != EvAction && e.Attempt != h.Attempt {
+	if e.Kind == EvAction {
+		if e.Action != "" && e.Attempt > h.Attempt {
+			s.start(h, e)
+		}
+		return
+	}
+	if e.Attempt != h.Attempt || h.Running == "" {
 		return // a worker that was declared dead and was not
 	}
 	if e.Class != "" {
 		h.Class = e.Class
 	}
 	switch e.Kind {
-	case EvAction:
-		s.start(h, e)
 	case EvStepOpen:
 		h.Open = e.Step
 		h.Wrote = h.Wrote || e.Step.Writes()
@@ -226,8 +240,10 @@ func (s *State) start(h *HostState, e Event) {
 		w.Joined = append(w.Joined, e.Host)
 		h.Wave = e.Wave
 	}
+	if h.Running == "" { // else a former attempt was given up, and what it began still counts
+		h.Dirty, h.Removed = false, false
+	}
 	h.Running, h.Attempt, h.Open = e.Action, e.Attempt, ""
-	h.Dirty, h.Removed = false, false
 	if h.Began.IsZero() {
 		h.Began = e.At
 	}
@@ -257,6 +273,9 @@ func (s *State) settle(h *HostState, e Event) {
 		s.inFlight--
 	}
 	act := h.Running
+	if act == ActRestore && e.Outcome == Failed {
+		e.Outcome = NeedsHuman // or the same would be tried for ever
+	}
 	h.Running, h.Open, h.Ended = "", "", e.At
 	if h.Outcome == e.Outcome {
 		h.Tries++
@@ -264,6 +283,7 @@ func (s *State) settle(h *HostState, e Event) {
 		h.Tries = 1
 	}
 	h.Outcome, h.Reason, h.Detail, h.Again = e.Outcome, e.Reason, e.Detail, e.Until
+	h.Done = false
 	switch e.Outcome {
 	case Passed:
 		if h.Next < len(s.goal) && act == s.goal[h.Next] {
@@ -271,13 +291,12 @@ func (s *State) settle(h *HostState, e Event) {
 		}
 		h.Done = h.Next == len(s.goal)
 	case Failed, Unknown:
-		if !h.Failed {
+		// Once a host, and not for a way back that is hard: the budget is of what was done.
+		if !h.Failed && act != ActRestore {
 			h.Failed = true
 			s.Failures++
 			s.Waves[h.Wave-1].Failures++
 		}
-	case Restored:
-		h.Done = false
 	}
 	if h.later() {
 		s.waiting[e.Host] = true

@@ -60,6 +60,7 @@ type Step struct {
 	Sources    []string       `json:"sources,omitempty"`  // allow: addresses that may connect; empty means any
 	Profiles   []string       `json:"profiles,omitempty"` // allow: firewall profiles
 	UndoAfter  time.Duration  `json:"undo_after,omitempty"`
+	At         time.Time      `json:"at,omitzero"`     // arm: when it was decided; the undo fires no earlier than UndoAfter later
 	Image      *BeforeImage   `json:"image,omitempty"` // save-image, put-back
 
 	// Of a StepFinish:

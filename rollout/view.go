@@ -70,7 +70,7 @@ type HostView struct {
 
 // NewView draws the campaign. It is pure: plan, state and time in, rows out.
 func NewView(p *Plan, s *State, now time.Time) View {
-	v := View{Campaign: p.ID, Goal: p.Goal, Hash: p.Hash(), Approved: s.By, Hosts: len(p.Hosts), InFlight: s.inFlight,
+	v := View{Campaign: p.ID, Goal: p.Goal, Hash: s.hashOf(p), Approved: s.By, Hosts: len(p.Hosts), InFlight: s.inFlight,
 		Failures: s.Failures, Limit: p.Policy.FailureLimit, Classes: map[Class]int{}, Counts: map[string]int{},
 		LeftOut: p.Left, Seq: s.Seq, At: now}
 	ous := map[string]*OUView{}
