@@ -1,0 +1,245 @@
+package rollout
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wavelock/pki"
+)
+
+// healthy is a host with both doors and nothing to find fault with.
+func healthy() (Host, Observation) {
+	c := freshComputer(nil, DefaultPolicy())
+	c.certs = []pki.Certificate{goodCert(subject, 1, epoch)}
+	c.https, c.thumb, c.bound, c.rule = true, thumb, thumb, true
+	o := c.observe()
+	return c.host, o
+}
+
+func TestAHealthyHostHasNoFindings(t *testing.T) {
+	t.Parallel()
+	h, o := healthy()
+	if a := Assess(h, o, DefaultPolicy(), epoch); len(a.Findings) != 0 || a.Class != ClassBoth || a.Host != subject {
+		t.Errorf("%+v", a)
+	}
+}
+
+// examined is a check with what trips it and the nearest thing that does not.
+type examined struct {
+	reason Reason
+	blocks []ActionKind
+	trips  func(*Host, *Observation, *Policy)
+	misses func(*Host, *Observation, *Policy)
+}
+
+var yes, no = true, false
+
+var examinedHosts = map[string]examined{
+	"a host that let nobody in": {ReasonNotObserved, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Via = "" },
+		func(_ *Host, o *Observation, _ *Policy) { o.Via, o.HTTP.State = HTTPS, DoorSilent }},
+	"another name": {ReasonWrongHost, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Identity.Value.FQDN = "web2.corp.example" },
+		func(_ *Host, o *Observation, _ *Policy) { o.Identity.Value.FQDN = "WEB1.Corp.Example" }},
+	"another domain": {ReasonWrongHost, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Identity.Value.Domain = "test.example" },
+		func(_ *Host, o *Observation, _ *Policy) { o.Identity.Value.Domain = "CORP.EXAMPLE" }},
+	"a workgroup of the same name": {ReasonWrongHost, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Identity.Value.PartOfDomain = false }, nil},
+	"a host that does not say who it is": {ReasonWrongHost, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Identity = Unseen[Identity]("denied") }, nil},
+	"listeners that were not read": {ReasonNotReadable, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Listeners = Unseen[[]Listener]("denied") },
+		func(_ *Host, o *Observation, _ *Policy) { o.Listeners = Saw([]Listener{}) }},
+	"certificates that were not read": {ReasonNotReadable, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Certificates = Unseen[[]pki.Certificate]("denied") },
+		func(_ *Host, o *Observation, _ *Policy) { o.Certificates.Value = nil }},
+	"bindings that were not read": {ReasonNotReadable, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Bindings = Unseen[[]Binding]("denied") },
+		func(_ *Host, o *Observation, _ *Policy) { o.Bindings.Value = nil }},
+	"a before-image that was not read": {ReasonNotReadable, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Image = Unseen[*BeforeImage]("denied") },
+		func(_ *Host, o *Observation, _ *Policy) { o.Image = Saw[*BeforeImage](nil) }},
+	"policies that were not read": {ReasonNotFullyObserved, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Policy = Unseen[WinRMPolicy]("denied") },
+		func(_ *Host, o *Observation, _ *Policy) { o.Policy = Saw(WinRMPolicy{}) }},
+	"services that were not read": {ReasonNotFullyObserved, []ActionKind{ActClose},
+		func(_ *Host, o *Observation, _ *Policy) { o.Services = Unseen[[]WindowsService]("denied") }, nil},
+	"peers that were not read": {ReasonNotFullyObserved, []ActionKind{ActClose},
+		func(_ *Host, o *Observation, _ *Policy) { o.Peers = Unseen[[]Peer]("denied") },
+		func(_ *Host, o *Observation, _ *Policy) { o.Peers = Saw[[]Peer](nil) }},
+	"an undo that was not read": {ReasonNotFullyObserved, []ActionKind{ActClose},
+		func(_ *Host, o *Observation, _ *Policy) { o.Undo = Unseen[Undo]("denied") },
+		func(_ *Host, o *Observation, _ *Policy) { o.System = Unseen[System]("denied") }},
+	"a policy against WinRM": {ReasonGPODisablesWinRM, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Policy.Value.AllowAutoConfig = &no },
+		func(_ *Host, o *Observation, _ *Policy) { o.Policy.Value.AllowBasic = &no }},
+	"a policy against the shell": {ReasonGPODisablesShell, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Policy.Value.AllowShell = &no },
+		func(_ *Host, o *Observation, _ *Policy) { o.Policy.Value.AllowShell = &yes }},
+	"blank filters": {ReasonBlankFilter, everything,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Service.Value.IPv4Filter, o.Service.Value.IPv6Filter = "", ""
+		},
+		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.IPv6Filter = "" }},
+	"an HTTP listener of a policy": {ReasonGPOListener, []ActionKind{ActClose},
+		func(_ *Host, o *Observation, _ *Policy) { o.Listeners.Value[0].Source = SourceGPO },
+		func(_ *Host, o *Observation, _ *Policy) { o.Listeners.Value[1].Source = SourceGPO }},
+	"a policy that makes an HTTP listener": {ReasonGPOListener, []ActionKind{ActClose},
+		func(_ *Host, o *Observation, _ *Policy) { o.Policy.Value.AllowAutoConfig = &yes }, nil},
+	"somebody on HTTP": {ReasonHTTPClient, []ActionKind{ActClose},
+		func(_ *Host, o *Observation, _ *Policy) { o.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5985}} },
+		func(_ *Host, o *Observation, p *Policy) {
+			p.Controllers = []string{"192.0.2.1"}
+			o.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5986}, {Address: "192.0.2.7", Port: 5985, Self: true}, {Address: "192.0.2.1", Port: 5985}}
+		}},
+	"another product on the HTTPS port": {ReasonPortTaken, everything,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Bindings.Value[0].AppID = "{4dc3e181-e14b-4a21-b022-59fc669b0914}"
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Bindings.Value[0].AppID = strings.ToUpper(WinRMAppID)
+			o.Bindings.Value = append(o.Bindings.Value, Binding{Endpoint: "0.0.0.0:443", AppID: "{4dc3e181-e14b-4a21-b022-59fc669b0914}"})
+		}},
+	"local rules that do nothing": {ReasonLocalRulesInert, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Firewall.Value.Profiles[0].LocalMerge = false },
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Firewall.Value.Profiles[0].LocalMerge = false
+			o.Firewall.Value.Rules[0].Policy = true
+		}},
+	"a clock that is behind": {ReasonClockSkew, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.System.Value.ClockSkew = -5*time.Minute - 1 },
+		func(_ *Host, o *Observation, _ *Policy) { o.System.Value.ClockSkew = -5 * time.Minute }},
+	"a task scheduler that is stopped": {ReasonSchedulerOff, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value[0].Running = false },
+		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value[0].Name = "schedule" }},
+	"a task scheduler that is not there": {ReasonSchedulerOff, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value = nil }, nil},
+	"an event collector": {ReasonEventCollector, []ActionKind{ActClose},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Services.Value = append(o.Services.Value, WindowsService{Name: "wecsvc", Running: true})
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Services.Value = append(o.Services.Value, WindowsService{Name: "Wecsvc"})
+		}},
+	"a cluster node": {ReasonClusterNode, []ActionKind{ActClose},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Services.Value = append(o.Services.Value, WindowsService{Name: "ClusSvc", Running: true})
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Services.Value = append(o.Services.Value, WindowsService{Name: "ClusSvc"})
+		}},
+	"port 80": {ReasonCompatListener, nil,
+		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.CompatHTTP = true },
+		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.Basic = true }},
+	"port 443": {ReasonCompatListener, nil,
+		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.CompatHTTPS = true }, nil},
+}
+
+func TestChecks(t *testing.T) {
+	t.Parallel()
+	for name, tc := range examinedHosts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, o := healthy()
+			p := DefaultPolicy()
+			tc.trips(&h, &o, &p)
+			a := Assess(h, o, p, epoch)
+			i := slices.IndexFunc(a.Findings, func(f Finding) bool { return f.Reason == tc.reason })
+			if i < 0 {
+				t.Fatalf("nobody says %s: %+v", tc.reason, a.Findings)
+			}
+			f := a.Findings[i]
+			if !slices.Equal(f.Blocks, tc.blocks) || f.Detail == "" || (f.Severity == Blocker) != (len(tc.blocks) > 0) {
+				t.Errorf("%+v, want it to block %v", f, tc.blocks)
+			}
+			if len(a.Findings) != 1 && tc.reason != ReasonNotFullyObserved {
+				t.Errorf("one fault, %d findings: %+v", len(a.Findings), a.Findings)
+			}
+			for _, act := range []ActionKind{ActSecure, ActClose, ActRestore, ActObserve} {
+				if _, is := a.Blocking(act); is != slices.Contains(tc.blocks, act) {
+					t.Errorf("%s is blocked: %v", act, is)
+				}
+			}
+			if tc.misses == nil {
+				return
+			}
+			h, o = healthy()
+			p = DefaultPolicy()
+			tc.misses(&h, &o, &p)
+			if a := Assess(h, o, p, epoch); len(a.Findings) != 0 {
+				t.Errorf("the near-miss gives %+v", a.Findings)
+			}
+		})
+	}
+}
+
+func TestEveryCheckIsExamined(t *testing.T) {
+	t.Parallel()
+	tripped := map[int]bool{}
+	for _, tc := range examinedHosts {
+		h, o := healthy()
+		p := DefaultPolicy()
+		tc.trips(&h, &o, &p)
+		for i, c := range checks {
+			if _, found := c(h, o, p, epoch); found {
+				tripped[i] = true
+			}
+		}
+	}
+	for i := range checks {
+		if !tripped[i] {
+			t.Errorf("no host of the table trips check %d", i)
+		}
+	}
+}
+
+func TestWaivers(t *testing.T) {
+	t.Parallel()
+	waive := func(w Waiver) Policy {
+		p := DefaultPolicy()
+		p.Waivers = []Waiver{w}
+		return p
+	}
+	client := func(_ *Host, o *Observation) { o.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5985}} }
+	for name, tc := range map[string]struct {
+		waiver Waiver
+		fault  func(*Host, *Observation)
+		passes bool
+	}{
+		"a waiver for every host lets a finding pass":   {Waiver{Reason: ReasonHTTPClient, By: "ann", Why: "a scanner"}, client, true},
+		"a waiver for this host does":                   {Waiver{Reason: ReasonHTTPClient, Host: subject, By: "ann", Why: "a scanner"}, client, true},
+		"a waiver for another host does not":            {Waiver{Reason: ReasonHTTPClient, Host: "web2.corp.example", By: "ann", Why: "a scanner"}, client, false},
+		"a waiver for another finding does not":         {Waiver{Reason: ReasonClusterNode, By: "ann", Why: "checked"}, client, false},
+		"a waiver that has run out does not":            {Waiver{Reason: ReasonHTTPClient, By: "ann", Why: "x", Until: epoch}, client, false},
+		"a waiver that runs out later does":             {Waiver{Reason: ReasonHTTPClient, By: "ann", Why: "x", Until: epoch.Add(1)}, client, true},
+		"nobody waives whose computer it is":            {Waiver{Reason: ReasonWrongHost, By: "ann", Why: "x"}, func(_ *Host, o *Observation) { o.Identity.Value.FQDN = "x" }, false},
+		"nobody waives that a host was not seen":        {Waiver{Reason: ReasonNotObserved, By: "ann", Why: "x"}, func(_ *Host, o *Observation) { o.Via = "" }, false},
+		"nobody waives that listeners were not read":    {Waiver{Reason: ReasonNotReadable, By: "ann", Why: "x"}, func(_ *Host, o *Observation) { o.Listeners = Unseen[[]Listener]("denied") }, false},
+		"that peers cannot be read is for ann to judge": {Waiver{Reason: ReasonNotFullyObserved, By: "ann", Why: "x"}, func(_ *Host, o *Observation) { o.Peers = Unseen[[]Peer]("2008 R2") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, o := healthy()
+			tc.fault(&h, &o)
+			a := Assess(h, o, waive(tc.waiver), epoch)
+			if _, blocked := a.Blocking(ActClose); blocked == tc.passes {
+				t.Errorf("blocked: %v, findings %+v", blocked, a.Findings)
+			}
+			if tc.passes && !strings.HasPrefix(a.Findings[0].Waived, "ann: ") {
+				t.Errorf("the finding does not name who waived it: %+v", a.Findings[0])
+			}
+		})
+	}
+}
+
+func TestOtherClientsAreNamedOnce(t *testing.T) {
+	t.Parallel()
+	h, o := healthy()
+	o.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5985}, {Address: "192.0.2.8", Port: 5985}, {Address: "192.0.2.9", Port: 5985}}
+	if f, _ := Assess(h, o, DefaultPolicy(), epoch).Blocking(ActClose); !strings.HasSuffix(f.Detail, ": 192.0.2.8, 192.0.2.9") {
+		t.Errorf("%q", f.Detail)
+	}
+}

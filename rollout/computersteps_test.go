@@ -1,0 +1,137 @@
+package rollout
+
+import (
+	"slices"
+
+	"wavelock/pki"
+)
+
+// slack is how long a step may take from the decision to its effect.
+const slack = 10 // seconds
+
+func (c *computer) effect(s Step) (Result, *Failure) {
+	switch s.Kind {
+	case StepSaveImage:
+		return c.saveImage(s)
+	case StepEnroll:
+		return c.enroll(s)
+	case StepListen:
+		if !slices.ContainsFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == s.Thumbprint }) {
+			return Result{}, c.fail(s.Kind, ReasonListenerFailed, false, false)
+		}
+		c.https, c.thumb, c.bound = true, s.Thumbprint, s.Thumbprint
+		return Result{Seen: &Observation{Listeners: Saw(c.listeners()), Bindings: Saw(c.bindings())}}, nil
+	case StepAllow:
+		c.rule = true
+		return Result{Seen: &Observation{Firewall: Saw(c.firewall())}}, nil
+	case StepProve, StepProveClosed:
+		return c.prove(s)
+	case StepArm:
+		c.armed, c.task, c.armedAt, c.fires = true, true, c.now, c.now.Add(s.UndoAfter)
+		return Result{Seen: &Observation{Undo: Saw(Undo{Armed: true, Task: true})}}, nil
+	case StepRemoveHTTP:
+		return c.removeHTTP(s)
+	case StepDisarm:
+		return c.disarm(s)
+	case StepRestore:
+		return c.putBack(s)
+	}
+	c.t.Fatalf("no computer can do %q", s.Kind)
+	return Result{}, nil
+}
+
+func (c *computer) saveImage(s Step) (Result, *Failure) {
+	switch {
+	case s.Image == nil:
+		c.t.Fatalf("the image to be kept is empty")
+	case c.image == nil:
+		c.image = s.Image
+	case !slices.EqualFunc(c.image.Listeners, s.Image.Listeners, sameListener):
+		c.t.Fatalf("an image that is kept would be replaced by another")
+	}
+	if c.first == nil {
+		now := c.doors()
+		c.first = &now
+	}
+	if had := slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); had != c.first.http {
+		c.t.Fatalf("the image says HTTP %v; before the first change it was %v", had, c.first.http)
+	}
+	return Result{Image: s.Image, Seen: &Observation{Image: Saw(c.image)}}, nil
+}
+
+func sameListener(a, b Listener) bool {
+	return a.Transport == b.Transport && a.Port == b.Port && a.Thumbprint == b.Thumbprint
+}
+
+func (c *computer) enroll(s Step) (Result, *Failure) {
+	switch c.ca {
+	case "deny":
+		return Result{}, c.fail(s.Kind, ReasonEnrollDenied, false, false)
+	case "pend":
+		c.ca = ""
+		return Result{}, c.fail(s.Kind, ReasonEnrollPending, false, false)
+	}
+	c.certs = append(c.certs, goodCert(c.host.ID, 10+len(c.certs), c.now))
+	return Result{Thumbprint: c.certs[len(c.certs)-1].Thumbprint, Seen: &Observation{Certificates: Saw(slices.Clone(c.certs))}}, nil
+}
+
+func (c *computer) prove(s Step) (Result, *Failure) {
+	switch {
+	case c.imposter || !c.usable() || c.thumb != s.Thumbprint:
+		return Result{}, c.fail(s.Kind, ReasonTLSFailed, false, false)
+	case !c.httpsUp():
+		return Result{}, c.fail(s.Kind, ReasonTimeout, false, c.now.Before(c.off))
+	case s.Kind == StepProveClosed && c.http:
+		return Result{}, c.fail(s.Kind, ReasonHTTPStillOpen, false, false)
+	}
+	p := &Proof{At: c.now, Wire: c.thumb, Listener: c.thumb, Bound: c.bound, Issued: s.Thumbprint, Closed: s.Kind == StepProveClosed}
+	if p.Closed {
+		c.confirmed, c.closedAt = true, c.now
+	} else {
+		c.session, c.provedAt = true, c.now
+	}
+	return Result{Proof: p}, nil
+}
+
+func (c *computer) removeHTTP(s Step) (Result, *Failure) {
+	if !c.session {
+		return Result{}, c.fail(s.Kind, ReasonTimeout, false, true)
+	}
+	switch age := c.now.Sub(c.provedAt).Seconds(); {
+	case age > c.policy.ProofFresh.D().Seconds()+slack:
+		c.t.Fatalf("HTTP is removed %v seconds after the proof", age)
+	case !c.usable():
+		c.t.Fatalf("HTTP is removed and HTTPS does not work")
+	case !c.armed || !c.task:
+		c.t.Fatalf("HTTP is removed with the undo armed %v and its task %v", c.armed, c.task)
+	case c.armedAt.Before(c.begun):
+		c.t.Fatalf("HTTP is removed with an undo that somebody armed before")
+	}
+	c.http = false
+	return Result{Seen: &Observation{Listeners: Saw(c.listeners())}}, nil
+}
+
+func (c *computer) disarm(s Step) (Result, *Failure) {
+	if !c.confirmed {
+		return Result{}, c.fail(s.Kind, ReasonTimeout, false, true)
+	}
+	if age := c.now.Sub(c.closedAt).Seconds(); age > c.policy.ProofFresh.D().Seconds()+slack {
+		c.t.Fatalf("the undo is disarmed %v seconds after the proof that HTTP is gone", age)
+	}
+	c.armed, c.task = false, false
+	return Result{Seen: &Observation{Undo: Saw(Undo{})}}, nil
+}
+
+func (c *computer) putBack(s Step) (Result, *Failure) {
+	if s.Image == nil || s.Image.Host != c.host.ID {
+		c.t.Fatalf("put-back without an image of this host")
+	}
+	c.http = slices.ContainsFunc(s.Image.Listeners, isDoor(HTTP))
+	if i := slices.IndexFunc(s.Image.Listeners, isDoor(HTTPS)); i >= 0 {
+		c.https, c.thumb, c.bound = true, s.Image.Listeners[i].Thumbprint, s.Image.Listeners[i].Thumbprint
+	} else {
+		c.https, c.thumb, c.bound = false, "", ""
+	}
+	c.rule, c.armed, c.task, c.image = false, false, false, nil
+	return Result{}, nil
+}

@@ -1,0 +1,102 @@
+package rollout
+
+import "time"
+
+// book enters an event that was written. What may be written is checked before,
+// by the referee.
+func (d *drill) book(e Event) {
+	switch {
+	case e.Host != "":
+		d.bookHost(d.hosts[e.Host], e)
+	case e.Wave > 0:
+		d.bookWave(d.waves[e.Wave-1], e)
+	default:
+		d.bookCampaign(e)
+	}
+}
+
+func (d *drill) bookCampaign(e Event) {
+	switch e.Kind {
+	case EvApproved:
+		d.approved = e.Detail
+	case EvPaused:
+		d.paused = true
+	case EvResumed:
+		d.paused = false
+		if d.halted > 0 && d.waves[d.halted-1].status == WaveEnded {
+			d.halted, d.failures = 0, 0
+		}
+	case EvAborted:
+		d.aborted = true
+	case EvRollback:
+		d.rollback, d.finished = true, false
+	case EvFinished:
+		d.finished = true
+	}
+}
+
+func (d *drill) bookWave(w *waveBook, e Event) {
+	switch e.Kind {
+	case EvApproved:
+		w.approved = true
+	case EvWaveOpened:
+		w.status = WaveOpen
+	case EvWavePassed:
+		w.status, w.soak = WavePassed, e.Until
+	case EvWaveHalted:
+		w.status, d.halted = WaveHalted, e.Wave
+	case EvWaveEnded:
+		w.status = WaveEnded
+	}
+}
+
+func (d *drill) bookHost(h *hostBook, e Event) {
+	switch e.Kind {
+	case EvAction:
+		h.running, h.attempt, h.step, h.open, h.dirty = e.Action, e.Attempt, 0, false, false
+		h.wave = e.Wave
+		d.touched++
+	case EvStepOpen:
+		h.open = true
+		h.wrote = h.wrote || e.Step.Writes()
+		h.dirty = h.dirty || e.Step.Writes()
+	case EvStepDone, EvStepFail:
+		h.open = false
+		h.step++
+	case EvSettled:
+		d.bookEnd(h, e)
+	}
+}
+
+func (d *drill) bookEnd(h *hostBook, e Event) {
+	act, outcome := h.running, e.Outcome
+	if act == ActRestore && outcome == Failed {
+		outcome = NeedsHuman // a way back that failed for good is a person's turn
+	}
+	h.running, h.open, h.due = "", false, e.Until
+	if h.last != outcome {
+		h.row = 0
+	}
+	h.row++
+	h.last = outcome
+	if outcome == Passed {
+		h.passed++
+	}
+	// Only what a campaign did to its hosts is charged to the budget, once a host;
+	// that the way back is hard is not another failure.
+	if act != ActRestore && (outcome == Failed || outcome == Unknown) && !h.counted {
+		h.counted = true
+		d.failures++
+		d.waves[h.wave-1].failures++
+	}
+}
+
+// soakOver reports whether every earlier wave has come to its end and its soak is over.
+func (d *drill) soakOver(n int, now time.Time) bool {
+	for _, w := range d.waves[:n-1] {
+		if (w.status != WavePassed && w.status != WaveEnded) || now.Before(w.soak) {
+			return false
+		}
+	}
+	return true
+}
