@@ -2,6 +2,7 @@ package pki
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,20 +33,27 @@ type Choice struct {
 	Rejected    []Rejection  `json:"rejected,omitempty"`
 }
 
-// Why says in one line why nothing was chosen.
+// Why says in one line why nothing was chosen, the nearest misses first.
 func (c Choice) Why() string {
 	if len(c.Rejected) == 0 {
 		return "there is none"
 	}
-	parts := make([]string, 0, len(c.Rejected))
-	for i, r := range c.Rejected {
+	nearest := slices.Clone(c.Rejected)
+	slices.SortStableFunc(nearest, func(a, b Rejection) int { return asked(b.Code) - asked(a.Code) })
+	parts := make([]string, 0, len(nearest))
+	for i, r := range nearest {
 		if i == 3 {
-			parts = append(parts, fmt.Sprintf("and %d more", len(c.Rejected)-i))
+			parts = append(parts, fmt.Sprintf("and %d more", len(nearest)-i))
 			break
 		}
 		parts = append(parts, fmt.Sprintf("%s %s (%s)", r.Thumbprint.Short(), r.Code, r.Detail))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// asked is how many questions a candidate answered well before it was rejected for code.
+func asked(code string) int {
+	return slices.IndexFunc(fitnesses, func(f fitness) bool { return f.code == code })
 }
 
 // fitness is one question about a candidate; it answers only when it objects.
@@ -62,40 +70,57 @@ var fitnesses = []fitness{
 	{"archived", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
 		return "a renewal has replaced it", c.Archived
 	}},
-	{"certificate-wrong-name", func(c Certificate, r Requirement, _ time.Time) (string, bool) {
-		return fmt.Sprintf("common name %q, WinRM compares it with %s", c.CommonName, r.Name), !strings.EqualFold(c.CommonName, r.Name)
-	}},
-	{"certificate-wrong-name", func(c Certificate, r Requirement, _ time.Time) (string, bool) {
-		return fmt.Sprintf("%s is not among its DNS names", r.Name), !slices.ContainsFunc(c.DNSNames, func(n string) bool { return strings.EqualFold(n, r.Name) })
-	}},
-	{"self-signed", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+	{CodeSelfSigned, func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
 		return "it is self-signed", c.SelfSigned
 	}},
-	{"is-a-ca", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
-		return "it is a CA's certificate", c.IsCA
-	}},
-	{"certificate-wrong-usage", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+	{CodeWrongUsage, func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
 		return "not for server authentication", !c.ServerAuth
 	}},
-	{"certificate-not-yet-valid", func(c Certificate, _ Requirement, now time.Time) (string, bool) {
-		return "valid from " + c.NotBefore.Format(time.RFC3339), now.Before(c.NotBefore)
+	{CodeNotYetValid, func(c Certificate, _ Requirement, now time.Time) (string, bool) {
+		return "valid from " + utc(c.NotBefore), now.Before(c.NotBefore)
 	}},
-	{"certificate-expired", func(c Certificate, _ Requirement, now time.Time) (string, bool) {
-		return "expired " + c.NotAfter.Format(time.RFC3339), !now.Before(c.NotAfter)
+	{CodeExpired, func(c Certificate, _ Requirement, now time.Time) (string, bool) {
+		return "expired " + utc(c.NotAfter), !now.Before(c.NotAfter)
 	}},
 	{"expires-soon", func(c Certificate, r Requirement, now time.Time) (string, bool) {
 		return fmt.Sprintf("%v left, %v are needed", c.NotAfter.Sub(now).Round(time.Minute), r.MinLeft), c.NotAfter.Sub(now) < r.MinLeft
 	}},
+	{CodeWrongName, wrongCommonName},
+	{CodeWrongName, func(c Certificate, r Requirement, _ time.Time) (string, bool) {
+		has := slices.ContainsFunc(c.DNSNames, func(n string) bool { return sameHost(n, r.Name) })
+		return r.Name + " is not among its DNS names", !has
+	}},
 	{"weak-key", weakKey},
-	{"sha1-chain", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
-		return "signed with " + c.Signature, strings.Contains(c.Signature, "SHA1") || strings.Contains(c.Signature, "MD5")
+	{CodeWeakChain, weakSignature},
+	{"is-a-ca", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+		return "it is a CA's certificate", c.IsCA
 	}},
 	{"other-issuer", func(c Certificate, r Requirement, _ time.Time) (string, bool) {
-		return "issued by " + c.Issuer, len(r.Issuers) > 0 && !slices.Contains(r.Issuers, c.Issuer)
+		known := slices.ContainsFunc(r.Issuers, func(n string) bool { return sameName(n, c.Issuer) })
+		return "issued by " + c.Issuer, len(r.Issuers) > 0 && !known
 	}},
 	{"other-template", func(c Certificate, r Requirement, _ time.Time) (string, bool) {
-		return fmt.Sprintf("template %q", c.Template), r.Template != "" && c.Template != r.Template
+		return fmt.Sprintf("template %q", c.Template), r.Template != "" && !strings.EqualFold(c.Template, r.Template)
 	}},
+}
+
+// wrongCommonName asks for the name alone: WinRM takes no wildcard and compares
+// with the listener's host name (0x803380E9).
+func wrongCommonName(c Certificate, r Requirement, _ time.Time) (string, bool) {
+	if c.CommonName == "" {
+		return "it has no common name, WinRM compares it with " + r.Name, true
+	}
+	return fmt.Sprintf("common name %q, WinRM compares it with %s", c.CommonName, r.Name), !sameHost(c.CommonName, r.Name)
+}
+
+// weakSignature objects to what browsers and Schannel refuse, and to what x509
+// cannot name: that is a hash or a padding which clients cannot check either.
+func weakSignature(c Certificate, _ Requirement, _ time.Time) (string, bool) {
+	if c.Signature == x509.UnknownSignatureAlgorithm.String() {
+		return "signed with an algorithm that TLS clients do not know", true
+	}
+	weak := func(hash string) bool { return strings.Contains(c.Signature, hash) }
+	return "signed with " + c.Signature, slices.ContainsFunc([]string{"SHA1", "MD5", "MD2"}, weak)
 }
 
 func weakKey(c Certificate, r Requirement, _ time.Time) (string, bool) {
