@@ -154,6 +154,25 @@ func TestWhatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// TestFailedCommitLeavesNothingOpen has a commit refused, which leaves SQLite's
+// transaction open and lets database/sql believe that it has ended.
+func TestFailedCommitLeavesNothingOpen(t *testing.T) {
+	t.Parallel()
+	j := newJournal(t)
+	create(t, j, "spring", 1)
+	err := j.inTx(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec("PRAGMA defer_foreign_keys = 1; INSERT INTO event VALUES ('nothing', 1, '', x'', x'')")
+		return err
+	})
+	if err == nil {
+		t.Fatal("an event without a campaign was committed")
+	}
+	mustAppend(t, j, said("spring", rollout.EvPaused))
+	if n := j.count(t, "SELECT count(*) FROM event"); n != 2 {
+		t.Errorf("%d events, want 2", n)
+	}
+}
+
 func TestEventThatIsNoJSONIsRefusedAlone(t *testing.T) {
 	t.Parallel()
 	j := newJournal(t)

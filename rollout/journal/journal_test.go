@@ -2,6 +2,8 @@ package journal
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -183,6 +184,32 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 	}
 }
 
+// TestChainIsWhatTheAuditorComputes computes the chain as the documentation says it:
+// SHA-256 over the previous hash and the stored bytes.
+func TestChainIsWhatTheAuditorComputes(t *testing.T) {
+	t.Parallel()
+	j := newJournal(t)
+	create(t, j, "spring", 1)
+	mustAppend(t, j, said("spring", rollout.EvApproved), said("spring", rollout.EvPaused))
+	rows, err := j.read.Query("SELECT body FROM event WHERE campaign = 'spring' ORDER BY seq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var hash []byte
+	for rows.Next() {
+		var body []byte
+		if err := rows.Scan(&body); err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(append(hash, body...))
+		hash = sum[:]
+	}
+	if _, head, err := j.Head(t.Context(), "spring"); err != nil || head != hex.EncodeToString(hash) {
+		t.Errorf("the head is %s, computed %x, %v", head, hash, err)
+	}
+}
+
 func TestReaderMayStopAndWrite(t *testing.T) {
 	t.Parallel()
 	j := newJournal(t)
@@ -280,8 +307,8 @@ func TestEventsAreNeverChanged(t *testing.T) {
 	t.Parallel()
 	j := newJournal(t)
 	create(t, j, "spring", 1)
-	for _, query := range []string{"UPDATE event SET body = '{}'", "DELETE FROM event", "INSERT OR REPLACE INTO event SELECT * FROM event"} {
-		if _, err := j.write.Exec(query); err == nil && !strings.HasPrefix(query, "INSERT") {
+	for _, query := range []string{"UPDATE event SET body = '{}'", "DELETE FROM event"} {
+		if _, err := j.write.Exec(query); err == nil {
 			t.Errorf("%s is allowed", query)
 		}
 	}

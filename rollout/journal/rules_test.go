@@ -122,7 +122,9 @@ func TestJobNeedsItsAction(t *testing.T) {
 	t.Parallel()
 	j := newJournal(t)
 	create(t, j, "spring", 2)
+	create(t, j, "summer", 2)
 	mustAppend(t, j, action("spring", hostName(1), 1))
+	mustAppend(t, j, action("summer", hostName(1), 1))
 	v := version(t, j, "spring")
 	for name, job := range map[string]rollout.Job{
 		"no action at all": {Campaign: "spring", Host: hostName(0), Attempt: 1},
