@@ -219,12 +219,16 @@ func (w *world) watch(id rollout.HostID, k rollout.StepKind) {
 func (h *winHost) observe(id rollout.Host, now time.Time) rollout.Observation {
 	o := rollout.Observation{Host: id.ID, At: now, Via: rollout.HTTP,
 		HTTP: door(h.http), HTTPS: door(h.https),
-		Identity:  rollout.Saw(rollout.Identity{FQDN: string(id.ID), Domain: id.Domain, PartOfDomain: true}),
-		Service:   rollout.Saw(rollout.Service{IPv4Filter: "*", IPv6Filter: "*"}),
-		Undo:      rollout.Saw(rollout.Undo{Armed: h.armed, Task: h.armed}),
-		Services:  rollout.Saw([]rollout.WindowsService{{Name: "Schedule", Running: true}}),
+		Identity: rollout.Saw(rollout.Identity{FQDN: string(id.ID), Domain: id.Domain, PartOfDomain: true}),
+		Service:  rollout.Saw(rollout.Service{IPv4Filter: "*", IPv6Filter: "*"}),
+		Undo:     rollout.Saw(rollout.Undo{Armed: h.armed, Task: h.armed}),
+		Services: rollout.Saw([]rollout.WindowsService{{Name: "Schedule", Running: true}}),
+		Policy:   rollout.Saw(rollout.WinRMPolicy{}), Peers: rollout.Saw([]rollout.Peer(nil)), Image: rollout.Saw((*rollout.BeforeImage)(nil)),
 		Listeners: rollout.Saw([]rollout.Listener(nil)), Bindings: rollout.Saw([]rollout.Binding(nil)),
 		Certificates: rollout.Saw([]pki.Certificate(nil)),
+	}
+	if h.image {
+		o.Image.Value = &rollout.BeforeImage{Host: id.ID, Listeners: []rollout.Listener{{Address: "*", Transport: rollout.HTTP, Port: 5985, Enabled: true}}}
 	}
 	fw := rollout.Firewall{Profiles: []rollout.FirewallProfile{{Name: "domain", Enabled: true, BlockIn: true, LocalMerge: true}}}
 	if h.rule {

@@ -1,0 +1,146 @@
+package machine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"wavelock/rollout"
+)
+
+// parseRule reads a firewall rule's string, [MS-GPFAS] 2.2.2.19. Only fields that
+// say who may connect are kept; relevant is false for rules that are outbound or
+// not about TCP.
+func parseRule(id, text string) (r rollout.FirewallRule, relevant bool) {
+	r.ID = id
+	in, tcp := false, true
+	for i, field := range strings.Split(text, "|") {
+		if i == 0 {
+			continue // the version
+		}
+		k, v, _ := strings.Cut(field, "=")
+		switch k {
+		case "Action":
+			r.Allow = v == "Allow" || v == "ByPass"
+		case "Active":
+			r.Active = v == "TRUE"
+		case "Dir":
+			in = v == "In"
+		case "Protocol":
+			tcp = v == "6"
+		case "Profile":
+			r.Profiles = append(r.Profiles, strings.ToLower(v))
+		case "LPort", "LPort2_10":
+			r.Ports = append(r.Ports, v)
+		case "RA4", "RA6", "RA42", "RA62":
+			r.Remote = append(r.Remote, v)
+		case "Name":
+			r.Name = v
+		}
+	}
+	return r, in && tcp
+}
+
+// touches reports whether the rule is about one of the ports. A rule for every
+// port of one program or service is about that program.
+func touches(r rollout.FirewallRule, ports ...int) bool {
+	for _, p := range r.Ports {
+		var lo, hi int
+		if n, _ := fmt.Sscanf(p, "%d-%d", &lo, &hi); n == 1 {
+			hi = lo
+		}
+		if slices.ContainsFunc(ports, func(port int) bool { return lo <= port && port <= hi }) {
+			return true
+		}
+	}
+	return false
+}
+
+// profileKeys are the profiles' keys; StandardProfile is the private one.
+var profileKeys = map[string]string{"DomainProfile": "domain", "StandardProfile": "private", "PrivateProfile": "private", "PublicProfile": "public"}
+
+// profiles merges local and policy state: a policy's value wins ([MS-GPFAS] 2.2.3).
+func profiles(local, policy []regKey) []rollout.FirewallProfile {
+	list := []rollout.FirewallProfile{{Name: "domain"}, {Name: "private"}, {Name: "public"}}
+	for i := range list {
+		p := &list[i]
+		p.Enabled, p.BlockIn, p.LocalMerge = true, true, true
+		for _, keys := range [][]regKey{local, policy} {
+			for _, k := range keys {
+				if profileKeys[k.last()] == p.Name {
+					apply(k, p)
+				}
+			}
+		}
+	}
+	return list
+}
+
+func apply(k regKey, p *rollout.FirewallProfile) {
+	for name, set := range map[string]func(uint64){
+		"EnableFirewall":        func(n uint64) { p.Enabled = n != 0 },
+		"DefaultInboundAction":  func(n uint64) { p.BlockIn = n != 0 },
+		"AllowLocalPolicyMerge": func(n uint64) { p.LocalMerge = n != 0 },
+	} {
+		if v, ok := k.value(name); ok {
+			if n, ok := v.number(); ok {
+				set(n)
+			}
+		}
+	}
+}
+
+// rules are the rules of a key that are about the ports, and how many there were.
+func rules(keys []regKey, policy bool, ports ...int) (list []rollout.FirewallRule, total int) {
+	for _, k := range keys {
+		if k.last() != "FirewallRules" {
+			continue
+		}
+		for _, v := range k.values {
+			total++
+			r, relevant := parseRule(v.name, v.data)
+			if relevant && touches(r, ports...) {
+				r.Policy = policy
+				list = append(list, r)
+			}
+		}
+	}
+	return list, total
+}
+
+// ruleName is the display name of the rule for the HTTPS port.
+func ruleName(port int) string { return fmt.Sprintf("%shttps-%d", rollout.RuleNamePrefix, port) }
+
+// addRule is the netsh line for it. What comes from the configuration is data:
+// anything that cmd.exe could read otherwise is refused.
+func addRule(port int, sources, profiles []string) (string, error) {
+	remote := "any"
+	if len(sources) > 0 {
+		remote = strings.Join(sources, ",")
+	}
+	if err := plainArgument(remote); err != nil {
+		return "", fmt.Errorf("sources: %w", err)
+	}
+	where := strings.Join(profiles, ",")
+	if where == "" {
+		where = "any"
+	}
+	if err := plainArgument(where); err != nil {
+		return "", fmt.Errorf("profiles: %w", err)
+	}
+	return fmt.Sprintf(`netsh advfirewall firewall add rule name="%s" dir=in action=allow protocol=TCP localport=%d profile=%s remoteip=%s enable=yes`,
+		ruleName(port), port, where, remote), nil
+}
+
+func deleteRule(port int) string {
+	return fmt.Sprintf(`netsh advfirewall firewall delete rule name="%s"`, ruleName(port))
+}
+
+// plainArgument refuses what is syntax to cmd.exe. Escaping it would be possible
+// outside of quotes only, and nothing that is needed contains any of it.
+func plainArgument(s string) error {
+	if i := strings.IndexAny(s, "%\"^&|<>()!\r\n\t "); i >= 0 || s == "" {
+		return fmt.Errorf("%q cannot be part of a command line", s)
+	}
+	return nil
+}

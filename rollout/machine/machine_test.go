@@ -1,0 +1,244 @@
+package machine_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"wavelock/ldapdisco/logon"
+	"wavelock/ldapdisco/logon/logontest"
+	"wavelock/pki/adcstest"
+	"wavelock/rollout"
+	"wavelock/rollout/machine"
+	"wavelock/rollout/machinetest"
+)
+
+// nextAddress gives every test a computer on an address of its own.
+var nextAddress atomic.Int32
+
+// bench is one simulated computer, its CA, and a fleet that reaches it.
+type bench struct {
+	t      *testing.T
+	ca     *adcstest.CA
+	win    *machinetest.Host
+	fleet  *machine.Fleet
+	host   rollout.Host
+	policy rollout.Policy
+	image  *rollout.BeforeImage
+}
+
+func setup(t *testing.T) *bench {
+	t.Helper()
+	ca, err := adcstest.New(adcstest.Config{Templates: []adcstest.Template{{Name: "WinRMHTTPS", OID: "1.3.6.1.4.1.311.21.8.1.2.3"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := logontest.NewDirectory("CORP", "corp.example")
+	dir.Add("admin", "Passw0rd.1")
+	n := nextAddress.Add(1)
+	address := fmt.Sprintf("127.77.%d.%d", n/200, n%200+1)
+	win := machinetest.New(machinetest.Config{FQDN: "web01.corp.example", Address: address, Directory: dir, Admins: []string{"admin"},
+		Enroll: func(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
+			return ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
+		}})
+	win.InstallCA(ca.Issuing())
+	if err := win.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(win.Close)
+	roots := x509.NewCertPool()
+	root, err := x509.ParseCertificate(ca.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AddCert(root)
+	login := logon.NTLM("CORP", "admin", "Passw0rd.1")
+	fleet, err := machine.New(machine.Config{Login: func(rollout.Host) logon.Login { return login }, Roots: roots, HTTPPort: 5985, HTTPSPort: 5986,
+		Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr(address)}, nil
+		},
+		Now: time.Now, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := rollout.DefaultPolicy()
+	p.UndoAfter = rollout.Duration(time.Minute)
+	return &bench{t: t, ca: ca, win: win, fleet: fleet, policy: p, host: rollout.Host{ID: "web01.corp.example", Domain: "corp.example"}}
+}
+
+// do takes the host through an action as the engine does, and answers its end,
+// the steps and the requests.
+func (b *bench) do(act rollout.ActionKind) (rollout.Step, []rollout.StepKind, int) {
+	b.t.Helper()
+	plan := &rollout.Plan{ID: "test", Policy: b.policy}
+	run := rollout.NewRun(plan, rollout.Planned{Host: b.host}, rollout.HostState{Running: act}, b.image)
+	m, err := b.fleet.Open(b.t.Context(), b.host)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer m.Close()
+	var steps []rollout.StepKind
+	for range 40 {
+		step := rollout.Next(run, time.Now())
+		if step.Kind == rollout.StepFinish {
+			if err := m.Close(); err != nil {
+				b.t.Logf("close: %v", err)
+			}
+			b.image = run.Image
+			return step, steps, m.Requests()
+		}
+		steps = append(steps, step.Kind)
+		res, err := m.Do(b.t.Context(), step)
+		var f *rollout.Failure
+		if err != nil && !errors.As(err, &f) {
+			b.t.Fatalf("%s: %v is no failure", step.Kind, err)
+		}
+		if f != nil {
+			b.t.Logf("%s: %v", step.Kind, f)
+		}
+		run = run.Advance(step, res, f)
+	}
+	b.t.Fatalf("%s does not end: %v", act, steps)
+	return rollout.Step{}, nil, 0
+}
+
+func (b *bench) want(act rollout.ActionKind, o rollout.Outcome) int {
+	b.t.Helper()
+	end, steps, n := b.do(act)
+	if end.Outcome != o {
+		b.t.Fatalf("%s ended %s (%s: %s), want %s; steps %v", act, end.Outcome, end.Reason, end.Detail, o, steps)
+	}
+	return n
+}
+
+// doors compares the computer itself with what has to be.
+func (b *bench) doors(http, https bool) {
+	b.t.Helper()
+	if b.win.HTTPOpen() != http || b.win.HTTPSOpen() != https {
+		b.t.Errorf("doors: HTTP %v, HTTPS %v, want %v and %v", b.win.HTTPOpen(), b.win.HTTPSOpen(), http, https)
+	}
+}
+
+func TestWholeWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	requests := b.want(rollout.ActSecure, rollout.Passed)
+	b.doors(true, true)
+	requests += b.want(rollout.ActClose, rollout.Passed)
+	b.doors(false, true)
+	if names := b.win.TaskNames(); len(names) > 0 {
+		t.Errorf("tasks are left: %v", names)
+	}
+	t.Logf("%d HTTP requests from first contact to https-only, the computer counted %d", requests, b.win.Requests())
+	if n := b.win.Requests(); n > 80 {
+		t.Errorf("%d HTTP requests, the budget is 80", n)
+	}
+	b.want(rollout.ActSecure, rollout.Passed) // again is harmless
+	b.want(rollout.ActClose, rollout.Passed)
+	b.doors(false, true)
+	b.want(rollout.ActRestore, rollout.Restored)
+	b.doors(true, false)
+	b.win.Registry(func(r *machinetest.Registry) {
+		if r.Exists(`SOFTWARE\wavelock`) {
+			t.Error("HKLM\\SOFTWARE\\wavelock is left after the restore")
+		}
+	})
+	b.want(rollout.ActRestore, rollout.Restored)
+}
+
+func TestInspectWritesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	before := b.win.Writes()
+	b.want(rollout.ActObserve, rollout.Passed)
+	if b.win.Writes() != before {
+		t.Error("the inspection changed something")
+	}
+}
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault   machinetest.Fault
+		act     rollout.ActionKind
+		outcome rollout.Outcome
+		reason  rollout.Reason
+	}{
+		"a computer that is off is deferred":              {machinetest.Off, rollout.ActSecure, rollout.Deferred, rollout.ReasonUnreachable},
+		"another computer under the name is refused":      {machinetest.WrongHost, rollout.ActSecure, rollout.Refused, rollout.ReasonWrongHost},
+		"an account that is no administrator fails":       {machinetest.AccessDenied, rollout.ActSecure, rollout.Refused, ""},
+		"a clock that is wrong is refused":                {machinetest.ClockSkew, rollout.ActSecure, rollout.Refused, rollout.ReasonClockSkew},
+		"a CA that denies is a failure with its reason":   {machinetest.EnrollDenied, rollout.ActSecure, rollout.Failed, rollout.ReasonEnrollDenied},
+		"a CA that does not decide is waited for":         {machinetest.EnrollPending, rollout.ActSecure, rollout.Pending, rollout.ReasonEnrollPending},
+		"another certificate on the wire is found out":    {machinetest.WrongCertificate, rollout.ActSecure, rollout.Failed, rollout.ReasonSelfSigned},
+		"a rule that was not added is found out":          {machinetest.RuleIgnored, rollout.ActSecure, rollout.Failed, rollout.ReasonFirewallFailed},
+		"a quota that passes is tried again":              {machinetest.Quota, rollout.ActSecure, rollout.Passed, ""},
+		"a listener of Group Policy waits for its policy": {machinetest.GPOListener, rollout.ActClose, rollout.AwaitPolicy, rollout.ReasonGPOListener},
+		"a client that still uses HTTP keeps it":          {machinetest.HTTPClient, rollout.ActClose, rollout.Refused, rollout.ReasonHTTPClient},
+		"a port that stays open is found out":             {machinetest.PortOpenLie, rollout.ActClose, rollout.Failed, rollout.ReasonHTTPStillOpen},
+		"a reset after the delete is looked into":         {machinetest.ResetAfterDelete, rollout.ActClose, rollout.Passed, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			if c.act == rollout.ActClose {
+				b.want(rollout.ActSecure, rollout.Passed)
+			}
+			b.win.Set(c.fault)
+			end, steps, _ := b.do(c.act)
+			if end.Outcome != c.outcome || (c.reason != "" && end.Reason != c.reason) {
+				t.Errorf("ended %s (%s: %s), want %s (%s); steps %v", end.Outcome, end.Reason, end.Detail, c.outcome, c.reason, steps)
+			}
+		})
+	}
+}
+
+func TestUndoBringsHTTPBack(t *testing.T) {
+	t.Parallel()
+	for name, boot := range map[string]bool{"by its delay": false, "by a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.policy.UndoAfter = rollout.Duration(2 * time.Second)
+			b.want(rollout.ActSecure, rollout.Passed)
+			if boot {
+				b.win.Set(machinetest.RebootOnDelete)
+			} else {
+				b.win.Set(machinetest.CutHTTPS)
+			}
+			removed := time.Now()
+			end, steps, _ := b.do(rollout.ActClose)
+			t.Logf("close ended %s (%s: %s) after %v", end.Outcome, end.Reason, end.Detail, steps)
+			for !b.win.HTTPOpen() {
+				if time.Since(removed) > 10*time.Second {
+					t.Fatal("5985 did not come back")
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			t.Logf("5985 was back after %v", time.Since(removed).Round(10*time.Millisecond))
+		})
+	}
+}
+
+func TestDisarmNeedsTheProof(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.want(rollout.ActSecure, rollout.Passed)
+	m, err := b.fleet.Open(t.Context(), b.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, k := range []rollout.StepKind{rollout.StepInspect, rollout.StepDisarm, rollout.StepRemoveHTTP} {
+		_, err := m.Do(t.Context(), rollout.Step{Kind: k})
+		if (err == nil) != (k == rollout.StepInspect) {
+			t.Errorf("%s over HTTP: %v", k, err)
+		}
+	}
+	b.doors(true, true)
+}

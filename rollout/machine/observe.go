@@ -1,0 +1,377 @@
+package machine
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"wavelock/pki"
+	"wavelock/rollout"
+	"wavelock/rollout/wsman"
+)
+
+// The registry keys of one bulk read, in the order of the sections.
+var bulkKeys = []string{
+	`HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy`,
+	`HKLM\SOFTWARE\Policies\Microsoft\WindowsFirewall`,
+	`HKLM\SOFTWARE\Microsoft\SystemCertificates\MY\Certificates`,
+	`HKLM\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo`,
+	`HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM`,
+	`HKLM\SOFTWARE\wavelock`,
+}
+
+// inspect reads everything there is to know. A computer that does not answer is
+// an observation, not an error; one that refuses our credentials is an error.
+func (m *Machine) inspect(ctx context.Context) (rollout.Observation, error) {
+	o := rollout.Observation{Host: m.host.ID, At: m.cfg.Now().UTC()}
+	if err := m.resolve(ctx); err != nil {
+		var dns *net.DNSError
+		if !errors.As(err, &dns) || ctx.Err() != nil {
+			return o, err
+		}
+		o.HTTP = rollout.Door{State: rollout.DoorNoName, Detail: err.Error()}
+		o.HTTPS = o.HTTP
+		return o, nil
+	}
+	o.HTTPS = m.tryTLS(ctx)
+	d, err := m.enter(ctx, &o)
+	if err != nil || d == nil {
+		return o, err
+	}
+	m.read(ctx, d, &o)
+	m.seen = o
+	return o, nil
+}
+
+// tryTLS looks whether somebody speaks TLS on the HTTPS port. What is presented
+// is judged by Prove, not here.
+func (m *Machine) tryTLS(ctx context.Context) rollout.Door {
+	door := rollout.Door{Address: m.address(rollout.HTTPS)}
+	ctx, cancel := context.WithTimeout(ctx, min(m.cfg.Timeout, 5*time.Second))
+	defer cancel()
+	d := tls.Dialer{Config: &tls.Config{ServerName: string(m.host.ID), InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}}
+	c, err := d.DialContext(ctx, "tcp", door.Address)
+	if err != nil {
+		door.State, door.Detail = doorState(err), err.Error()
+		return door
+	}
+	door.State = rollout.DoorOpen
+	c.Close()
+	return door
+}
+
+func doorState(err error) rollout.DoorState {
+	var dial *wsman.DialError
+	if errors.As(err, &dial) && dial.Refused() || strings.Contains(err.Error(), "refused") {
+		return rollout.DoorRefused
+	}
+	return rollout.DoorSilent
+}
+
+// enter opens a session through HTTP, or through HTTPS where HTTP does not let
+// us in. It answers nil when neither does.
+func (m *Machine) enter(ctx context.Context, o *rollout.Observation) (*door, error) {
+	o.HTTP.Address = m.address(rollout.HTTP)
+	d, httpErr := m.fresh(ctx, rollout.HTTP)
+	if httpErr == nil {
+		o.HTTP.State, o.Via = rollout.DoorOpen, rollout.HTTP
+		return d, nil
+	}
+	var auth *wsman.AuthError
+	var protocol *wsman.ProtocolError
+	switch {
+	case errors.As(httpErr, &auth):
+		o.HTTP.State = rollout.DoorOpen
+	case errors.As(httpErr, &protocol) && protocol.Status == 404:
+		o.HTTP.State = rollout.DoorOther
+	default:
+		o.HTTP.State = doorState(httpErr)
+	}
+	o.HTTP.Detail = httpErr.Error()
+	if o.HTTPS.State != rollout.DoorOpen {
+		return nil, refusal(ctx, auth)
+	}
+	d, err := m.fresh(ctx, rollout.HTTPS)
+	if err == nil {
+		o.Via = rollout.HTTPS
+		return d, nil
+	}
+	o.HTTPS.Detail = err.Error()
+	if errors.As(err, &auth) {
+		return nil, err
+	}
+	return nil, refusal(ctx, auth)
+}
+
+func refusal(ctx context.Context, auth *wsman.AuthError) error {
+	if auth != nil {
+		return auth
+	}
+	return ctx.Err()
+}
+
+// part reads one part of the observation; why it cannot be read becomes part of it.
+func part[T any](to *rollout.Seen[T], read func() (T, error)) {
+	v, err := read()
+	if err != nil {
+		*to = rollout.Unseen[T](err.Error())
+		return
+	}
+	*to = rollout.Saw(v)
+}
+
+func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation) {
+	part(&o.Identity, func() (rollout.Identity, error) { return readIdentity(ctx, d.session) })
+	part(&o.System, func() (rollout.System, error) { return m.readSystem(ctx, d.session) })
+	part(&o.Listeners, func() ([]rollout.Listener, error) { return readListeners(ctx, d.session) })
+	part(&o.Service, func() (rollout.Service, error) { return readService(ctx, d.session) })
+	part(&o.Services, func() ([]rollout.WindowsService, error) { return readServices(ctx, d.session) })
+	part(&o.Peers, func() ([]rollout.Peer, error) { return m.readPeers(ctx, d.session) })
+	task, taskErr := readTask(ctx, d.session)
+	m.readRegistry(ctx, d, o, task, taskErr)
+}
+
+// readRegistry is the bulk of it: one command for six parts.
+func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observation, task bool, taskErr error) {
+	res, err := d.run(ctx, bulkQuery(bulkKeys))
+	var parts [][]regKey
+	if err == nil {
+		parts, err = parseBulk(string(res.Stdout), len(bulkKeys))
+	}
+	if err != nil {
+		why := err.Error()
+		o.Firewall, o.Certificates, o.Bindings = rollout.Unseen[rollout.Firewall](why), rollout.Unseen[[]pki.Certificate](why), rollout.Unseen[[]rollout.Binding](why)
+		o.Policy, o.Undo, o.Image = rollout.Unseen[rollout.WinRMPolicy](why), rollout.Unseen[rollout.Undo](why), rollout.Unseen[*rollout.BeforeImage](why)
+		return
+	}
+	o.Firewall = rollout.Saw(m.firewall(parts[0], parts[1]))
+	part(&o.Certificates, func() ([]pki.Certificate, error) { return certificates(parts[2]) })
+	part(&o.Bindings, func() ([]rollout.Binding, error) { return bindings(parts[3]) })
+	o.Policy = rollout.Saw(winRMPolicy(parts[4]))
+	part(&o.Image, func() (*rollout.BeforeImage, error) { return image(parts[5]) })
+	if taskErr != nil {
+		o.Undo = rollout.Unseen[rollout.Undo](taskErr.Error())
+		return
+	}
+	u := rollout.Undo{Task: task}
+	for _, k := range parts[5] {
+		if strings.EqualFold(k.path, `SOFTWARE\wavelock\undo`) {
+			u.Campaign = k.text("armed")
+			u.Armed = u.Campaign != ""
+		}
+	}
+	o.Undo = rollout.Saw(u)
+}
+
+func (m *Machine) firewall(local, policy []regKey) rollout.Firewall {
+	f := rollout.Firewall{Profiles: profiles(local, policy)}
+	ours, n := rules(local, false, m.cfg.HTTPPort, m.cfg.HTTPSPort, 5985, 5986)
+	theirs, k := rules(policy, true, m.cfg.HTTPPort, m.cfg.HTTPSPort, 5985, 5986)
+	f.Rules, f.Total = append(ours, theirs...), n+k
+	return f
+}
+
+func certificates(keys []regKey) ([]pki.Certificate, error) {
+	var list []pki.Certificate
+	for _, k := range keys {
+		v, ok := k.value("Blob")
+		if !ok {
+			continue
+		}
+		blob, err := v.binary()
+		if err != nil {
+			return nil, err
+		}
+		c, err := parseBlob(blob)
+		if err != nil {
+			// One entry that cannot be read does not hide the others: it cannot be chosen.
+			c = pki.Certificate{Thumbprint: pki.ParseThumbprint(k.last()), Subject: "unreadable: " + err.Error()}
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+func bindings(keys []regKey) ([]rollout.Binding, error) {
+	var list []rollout.Binding
+	for _, k := range keys {
+		b := rollout.Binding{Endpoint: k.last(), Store: k.text("SslCertStoreName")}
+		if !strings.Contains(b.Endpoint, ":") {
+			continue
+		}
+		if v, ok := k.value("SslCertHash"); ok {
+			b.Thumbprint = pki.ParseThumbprint(v.data)
+		}
+		if v, ok := k.value("AppId"); ok {
+			raw, err := v.binary()
+			if err != nil {
+				return nil, err
+			}
+			b.AppID = guidText(raw)
+		}
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+// guidText writes a stored GUID: its first three groups are little endian.
+func guidText(b []byte) string {
+	if len(b) != 16 {
+		return ""
+	}
+	return fmt.Sprintf("{%02x%02x%02x%02x-%02x%02x-%02x%02x-%x-%x}", b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8:10], b[10:])
+}
+
+func winRMPolicy(keys []regKey) rollout.WinRMPolicy {
+	var p rollout.WinRMPolicy
+	flag := func(k regKey, name string) *bool {
+		v, ok := k.value(name)
+		n, number := v.number()
+		if !ok || !number {
+			return nil
+		}
+		on := n != 0
+		return &on
+	}
+	for _, k := range keys {
+		switch strings.ToLower(k.path) {
+		case `software\policies\microsoft\windows\winrm\service`:
+			p.AllowAutoConfig, p.HTTPCompat, p.AllowBasic = flag(k, "AllowAutoConfig"), flag(k, "HttpCompatibilityListener"), flag(k, "AllowBasic")
+			p.IPv4Filter, p.IPv6Filter = k.text("IPv4Filter"), k.text("IPv6Filter")
+		case `software\policies\microsoft\windows\winrm\service\winrs`:
+			p.AllowShell = flag(k, "AllowRemoteShellAccess")
+		}
+	}
+	return p
+}
+
+func image(keys []regKey) (*rollout.BeforeImage, error) {
+	for _, k := range keys {
+		if v, ok := k.value("image"); ok && strings.EqualFold(k.path, `SOFTWARE\wavelock\before`) {
+			var i rollout.BeforeImage
+			if err := json.Unmarshal([]byte(v.data), &i); err != nil {
+				return nil, fmt.Errorf("read the before-image on the host: %w", err)
+			}
+			return &i, nil
+		}
+	}
+	return nil, nil
+}
+
+// first is the first item of a WQL query.
+func first(ctx context.Context, s *wsman.Session, namespace, wql string) (*wsman.Element, error) {
+	for e, err := range s.Enumerate(ctx, wsman.WMI(namespace, "*"), wsman.Query{WQL: wql}) {
+		return e, err
+	}
+	return nil, fmt.Errorf("the host has no answer to %s", wql)
+}
+
+func readIdentity(ctx context.Context, s *wsman.Session) (rollout.Identity, error) {
+	e, err := first(ctx, s, "root/cimv2", "select * from Win32_ComputerSystem")
+	if err != nil {
+		return rollout.Identity{}, err
+	}
+	name, domain := e.Value("DNSHostName"), e.Value("Domain")
+	if name == "" {
+		name = e.Value("Name")
+	}
+	return rollout.Identity{FQDN: strings.ToLower(name + "." + domain), Domain: strings.ToLower(domain), PartOfDomain: strings.EqualFold(e.Value("PartOfDomain"), "true")}, nil
+}
+
+func (m *Machine) readSystem(ctx context.Context, s *wsman.Session) (rollout.System, error) {
+	e, err := first(ctx, s, "root/cimv2", "select * from Win32_OperatingSystem")
+	if err != nil {
+		return rollout.System{}, err
+	}
+	sys := rollout.System{Version: e.Value("Version"), Caption: e.Value("Caption")}
+	sys.Build, _ = strconv.Atoi(e.Value("BuildNumber"))
+	sys.Product, _ = strconv.Atoi(e.Value("ProductType"))
+	if t, err := cimTime(e.Value("LastBootUpTime")); err == nil {
+		sys.Booted = t.UTC()
+	}
+	local, err := cimTime(e.Value("LocalDateTime"))
+	if err != nil {
+		return sys, fmt.Errorf("read the host's clock: %w", err)
+	}
+	sys.ClockSkew = local.Sub(m.cfg.Now())
+	return sys, nil
+}
+
+// cimTime reads a datetime as WS-Management writes it.
+func cimTime(s string) (time.Time, error) {
+	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999-07:00", "20060102150405.000000-070"} {
+		if t, err := time.Parse(form, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time", s)
+}
+
+func readServices(ctx context.Context, s *wsman.Session) ([]rollout.WindowsService, error) {
+	var list []rollout.WindowsService
+	q := wsman.Query{WQL: "select Name, State, StartMode from Win32_Service"}
+	for e, err := range s.Enumerate(ctx, wsman.WMI("root/cimv2", "*"), q) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, rollout.WindowsService{Name: e.Value("Name"), Running: e.Value("State") == "Running", Start: e.Value("StartMode")})
+	}
+	return list, nil
+}
+
+// readPeers lists established connections to the two ports. Ours is the one whose
+// other end is where our own connection begins.
+func (m *Machine) readPeers(ctx context.Context, s *wsman.Session) ([]rollout.Peer, error) {
+	list := []rollout.Peer{}
+	q := wsman.Query{WQL: fmt.Sprintf("select * from MSFT_NetTCPConnection where (LocalPort=%d and State=5) or (LocalPort=%d and State=5)", m.cfg.HTTPPort, m.cfg.HTTPSPort)}
+	for e, err := range s.Enumerate(ctx, wsman.WMI("root/StandardCimv2", "*"), q) {
+		if err != nil {
+			return nil, err
+		}
+		port, err := strconv.Atoi(e.Value("LocalPort"))
+		if err != nil {
+			return nil, fmt.Errorf("read the connections: %w", err)
+		}
+		p := rollout.Peer{Address: e.Value("RemoteAddress"), Port: port}
+		p.Self = m.isOurs(p.Address)
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// isOurs reports whether the host sees us under this address. It is the local
+// end of a connection to the host, so no configuration has to know it; behind
+// address translation, policy.controllers names it.
+func (m *Machine) isOurs(address string) bool {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return false
+	}
+	c, err := net.Dial("udp", m.address(rollout.HTTP)) // asks the routing table; nothing is sent
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	local, err := netip.ParseAddrPort(c.LocalAddr().String())
+	return err == nil && local.Addr().Unmap() == a.Unmap()
+}
+
+func readTask(ctx context.Context, s *wsman.Session) (bool, error) {
+	q := wsman.Query{WQL: "select * from MSFT_ScheduledTask where TaskName='" + undoTask + "'"}
+	for e, err := range s.Enumerate(ctx, wsman.WMI(taskNamespace, "*"), q) {
+		if err != nil {
+			return false, err
+		}
+		if strings.EqualFold(e.Value("TaskPath"), taskFolder) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,273 @@
+package machine
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"wavelock/rollout"
+	"wavelock/rollout/wsman"
+)
+
+const (
+	taskNamespace = "root/Microsoft/Windows/TaskScheduler"
+	taskFolder    = `\wavelock\`
+	undoTask      = "undo"
+	enrollTask    = "enroll"
+
+	taskRunning   = 0x41301
+	taskNotYetRun = 0x41303
+)
+
+// exec is an action of a task: an executable of the system and its arguments.
+type exec struct{ command, arguments string }
+
+// taskXML writes a task that SYSTEM runs, [MS-TSCH] 2.5: in ASCII, without an
+// encoding in its declaration, on batteries too, and without an end.
+func taskXML(description, triggers string, actions ...exec) string {
+	var b strings.Builder
+	b.WriteString(`<?xml version="1.0"?><Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task"><RegistrationInfo><Description>` +
+		description + `</Description></RegistrationInfo><Triggers>` + triggers + `</Triggers><Principals><Principal id="S"><UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel></Principal></Principals>` +
+		`<Settings><MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy><DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries><StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>` +
+		`<StartWhenAvailable>true</StartWhenAvailable><ExecutionTimeLimit>PT10M</ExecutionTimeLimit><Enabled>true</Enabled></Settings><Actions Context="S">`)
+	for _, a := range actions {
+		b.WriteString(`<Exec><Command>` + xmlText(a.command) + `</Command><Arguments>` + xmlText(a.arguments) + `</Arguments></Exec>`)
+	}
+	b.WriteString(`</Actions></Task>`)
+	return b.String()
+}
+
+func xmlText(s string) string {
+	var b strings.Builder
+	if err := xml.EscapeText(&b, []byte(s)); err != nil {
+		return "" // a strings.Builder does not fail
+	}
+	return b.String()
+}
+
+const system32 = `%SystemRoot%\System32\`
+
+// undoXML is the way back, on the host itself: it fires so long after it was
+// registered, by a clock that cannot be set, and at every boot, and again every
+// minute until the HTTP port listens. It calls executables of the system only.
+func undoXML(after time.Duration) string {
+	seconds := max(1, int(after.Round(time.Second)/time.Second))
+	again := `<Repetition><Interval>PT1M</Interval></Repetition>`
+	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed",
+		`<RegistrationTrigger><Enabled>true</Enabled>`+again+`<Delay>PT`+strconv.Itoa(seconds)+`S</Delay></RegistrationTrigger><BootTrigger><Enabled>true</Enabled>`+again+`</BootTrigger>`,
+		exec{system32 + "reg.exe", `copy "HKLM\` + undoKey + `\Listener" "HKLM\` + listenerKey + `" /s /f`},
+		exec{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.RuleNamePrefix + `block-5985"`},
+		exec{system32 + "net.exe", "stop winrm /y"},
+		exec{system32 + "net.exe", "start winrm"},
+		exec{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":5985 .*0\.0\.0\.0:0 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
+}
+
+// enrollXML is the one-shot request. The template's name comes from the
+// directory: it is data, and nothing that could be syntax passes.
+func enrollXML(template string) (string, error) {
+	if err := plainArgument(template); err != nil || strings.HasPrefix(template, "-") || strings.ContainsAny(template, `/\`) {
+		return "", fmt.Errorf("%q is no name of a certificate template", template)
+	}
+	return taskXML("Requests a machine certificate", "", exec{system32 + "certreq.exe", "-enroll -machine -q " + template}), nil
+}
+
+func scheduler() wsman.Resource { return wsman.WMI(taskNamespace, "PS_ScheduledTask") }
+
+func taskFields(name string, more ...wsman.Field) []wsman.Field {
+	return append(more, wsman.Field{Name: "TaskName", Value: name}, wsman.Field{Name: "TaskPath", Value: taskFolder})
+}
+
+func registerTask(ctx context.Context, s *wsman.Session, name, text string) error {
+	out, err := s.Invoke(ctx, scheduler(), "RegisterByXml", taskFields(name, wsman.Field{Name: "Force", Value: "true"}, wsman.Field{Name: "Xml", Value: text})...)
+	return returned("register the task "+name, out, err)
+}
+
+func startTask(ctx context.Context, s *wsman.Session, name string) error {
+	out, err := s.Invoke(ctx, scheduler(), "StartByPath", taskFields(name)...)
+	return returned("start the task "+name, out, err)
+}
+
+func returned(doing string, out *wsman.Element, err error) error {
+	if err != nil {
+		return err
+	}
+	if code := out.Value("ReturnValue"); code != "0" {
+		return fmt.Errorf("%s: the host answered %s", doing, code)
+	}
+	return nil
+}
+
+func taskResult(ctx context.Context, s *wsman.Session, name string) (uint32, error) {
+	out, err := s.Invoke(ctx, scheduler(), "GetInfoByName", taskFields(name)...)
+	if err != nil {
+		return 0, err
+	}
+	text := out.At("cmdletOutput").Value("LastTaskResult")
+	if text == "" { // the instance may be wrapped once more
+		for _, c := range out.Children {
+			for _, i := range c.Children {
+				text += i.Value("LastTaskResult")
+			}
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("read the result of the task %s: %q is no number", name, text)
+	}
+	return uint32(n), nil
+}
+
+func deleteTask(ctx context.Context, s *wsman.Session, name string) error {
+	err := s.Delete(ctx, wsman.WMI(taskNamespace, "MSFT_ScheduledTask", wsman.Selector{Name: "TaskName", Value: name}, wsman.Selector{Name: "TaskPath", Value: taskFolder}))
+	var fault *wsman.Fault
+	if errors.As(err, &fault) && fault.IsNotFound() {
+		return nil
+	}
+	return err
+}
+
+// dropTask deletes a one-shot task. One that stays is harmless: it has no trigger.
+func (m *Machine) dropTask(ctx context.Context, s *wsman.Session, name string) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	if err := deleteTask(ctx, s, name); err != nil {
+		m.cfg.Log.Warn("delete the task", "host", m.host.ID, "task", name, "err", err)
+	}
+}
+
+// arm registers the undo, and reads back that it is there.
+func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, error) {
+	if err := plainArgument(step.Campaign); err != nil {
+		return rollout.Result{}, fmt.Errorf("name of the campaign: %w", err)
+	}
+	d, err := m.any(ctx)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	if _, err := d.must(ctx, fmt.Sprintf(`reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && reg add "HKLM\%[2]s" /v armed /t REG_SZ /d %[3]s /f`,
+		listenerKey, undoKey, step.Campaign)); err != nil {
+		return rollout.Result{}, err
+	}
+	if err := registerTask(ctx, d.session, undoTask, undoXML(step.UndoAfter)); err != nil {
+		return rollout.Result{}, err
+	}
+	u, err := readUndo(ctx, d.session)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	if !u.Active() || u.Campaign != step.Campaign {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("read back: armed %v for %q, task %v", u.Armed, u.Campaign, u.Task))
+	}
+	return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(u)}}, nil
+}
+
+func readUndo(ctx context.Context, s *wsman.Session) (rollout.Undo, error) {
+	task, err := readTask(ctx, s)
+	if err != nil {
+		return rollout.Undo{}, err
+	}
+	out, err := registry(ctx, s, "GetStringValue", undoKey, "armed")
+	if err != nil {
+		return rollout.Undo{}, err
+	}
+	c := out.Value("sValue")
+	return rollout.Undo{Armed: c != "", Campaign: c, Task: task}, nil
+}
+
+// disarm takes the undo away, over the session that proved HTTP to be gone and
+// over no other: an older one would prove nothing about now.
+func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result, error) {
+	d := m.doors[rollout.HTTPS]
+	if d == nil || m.closedProof == nil || d.session != m.closedProof {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("the undo is disarmed only over the session that proved HTTP to be gone"))
+	}
+	if err := deleteTask(ctx, d.session, undoTask); err != nil {
+		return rollout.Result{}, err
+	}
+	for _, path := range []string{undoKey + `\Listener\*+HTTP`, undoKey + `\Listener`, undoKey} {
+		if _, err := registry(ctx, d.session, "DeleteKey", path, ""); err != nil {
+			return rollout.Result{}, err
+		}
+	}
+	u, err := readUndo(ctx, d.session)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(u)}}, nil
+}
+
+// putBack makes the host what the image says: HTTP first, so that there is a door
+// whatever happens next; then what we added goes.
+func (m *Machine) putBack(ctx context.Context, step rollout.Step) (rollout.Result, error) {
+	d, err := m.any(ctx)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	if err := m.restoreHTTP(ctx, d, step.Image); err != nil {
+		return rollout.Result{}, err
+	}
+	if _, was := had(step.Image, rollout.HTTP); was && d.session.Secure() { // the rest takes this door away
+		if d, err = m.fresh(ctx, rollout.HTTP); err != nil {
+			return rollout.Result{}, err
+		}
+	}
+	if err := m.restoreHTTPS(ctx, d, step.Image); err != nil {
+		return rollout.Result{}, err
+	}
+	for _, task := range []string{undoTask, enrollTask} {
+		if err := deleteTask(ctx, d.session, task); err != nil {
+			return rollout.Result{}, err
+		}
+	}
+	// The exit code of a rule or key that is not there is no error; what stays is seen by the next inspection.
+	if _, err := d.run(ctx, deleteRule(m.cfg.HTTPSPort)+` & reg delete "HKLM\`+ownKey+`" /f`); err != nil {
+		return rollout.Result{}, err
+	}
+	return rollout.Result{}, nil
+}
+
+func had(image *rollout.BeforeImage, t rollout.Transport) (rollout.Listener, bool) {
+	for _, l := range image.Listeners {
+		if l.Transport == t && l.Source == rollout.SourceLocal && l.Address == "*" {
+			return l, true
+		}
+	}
+	return rollout.Listener{}, false
+}
+
+func (m *Machine) restoreHTTP(ctx context.Context, d *door, image *rollout.BeforeImage) error {
+	l, was := had(image, rollout.HTTP)
+	if !was {
+		return nil
+	}
+	_, err := d.session.Create(ctx, listenerOf(rollout.HTTP), wsman.NewElement("Listener",
+		wsman.Field{Name: "Port", Value: strconv.Itoa(l.Port)}, wsman.Field{Name: "Enabled", Value: strconv.FormatBool(l.Enabled)},
+		wsman.Field{Name: "URLPrefix", Value: l.URLPrefix}))
+	var fault *wsman.Fault
+	if errors.As(err, &fault) && fault.IsExists() {
+		return nil
+	}
+	return err
+}
+
+func (m *Machine) restoreHTTPS(ctx context.Context, d *door, image *rollout.BeforeImage) error {
+	l, was := had(image, rollout.HTTPS)
+	if was {
+		return m.putListener(ctx, d, wsman.NewElement("Listener", wsman.Field{Name: "Port", Value: strconv.Itoa(l.Port)},
+			wsman.Field{Name: "Hostname", Value: l.Hostname}, wsman.Field{Name: "Enabled", Value: strconv.FormatBool(l.Enabled)},
+			wsman.Field{Name: "URLPrefix", Value: l.URLPrefix}, wsman.Field{Name: "CertificateThumbprint", Value: string(l.Thumbprint)}))
+	}
+	if d.session.Secure() {
+		return errors.New("the HTTPS listener is not deleted over its own connection")
+	}
+	err := d.session.Delete(ctx, listenerOf(rollout.HTTPS))
+	var fault *wsman.Fault
+	if errors.As(err, &fault) && fault.IsNotFound() {
+		return nil
+	}
+	return err
+}

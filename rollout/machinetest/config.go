@@ -1,0 +1,244 @@
+package machinetest
+
+import (
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const nsConfig = "http://schemas.microsoft.com/wbem/wsman/1/config"
+
+// configCall is the config provider, [MS-WSMV] 3.1.4.1.29.
+func (h *Host) configCall(c *call) answer {
+	resource := strings.ToLower(strings.TrimPrefix(c.resource, nsConfig))
+	verb := c.action[strings.LastIndexByte(c.action, '/')+1:]
+	switch {
+	case resource == "/listener" && verb == "Enumerate":
+		var items []string
+		for _, l := range h.listeners() {
+			if h.has(PortOpenLie) && l.transport == "HTTP" && h.lying != nil {
+				continue
+			}
+			items = append(items, h.listenerXML(l))
+		}
+		return h.enumerate(c, items)
+	case resource == "/listener":
+		return h.listenerCall(c, verb)
+	case resource == "/service" && verb == "Get":
+		return answer{body: h.serviceXML()}
+	}
+	if verb == "Get" || verb == "Enumerate" {
+		return answer{fault: faultNotFound}
+	}
+	return answer{fault: faultUnknownAction}
+}
+
+func (h *Host) listenerXML(l listener) string {
+	source := ""
+	if l.source != "" {
+		source = ` Source="` + l.source + `"`
+	}
+	text := func(name, v string) string {
+		if v == "" {
+			return "<cfg:" + name + "/>"
+		}
+		return "<cfg:" + name + ">" + esc(v) + "</cfg:" + name + ">"
+	}
+	return fmt.Sprintf(`<cfg:Listener xmlns:cfg="%s/listener" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xml:lang="en-US"%s>`, nsConfig, source) +
+		text("Address", l.address) + text("Transport", l.transport) + text("Port", fmt.Sprint(l.port)) + text("Hostname", l.hostname) +
+		text("Enabled", fmt.Sprint(l.enabled)) + text("URLPrefix", l.prefix) + text("CertificateThumbprint", l.thumb) +
+		text("ListeningOn", h.cfg.Address) + text("ListeningOn", "127.0.0.1") + "</cfg:Listener>"
+}
+
+// serviceXML is winrm/config/service with the shape that was recorded.
+func (h *Host) serviceXML() string {
+	on := func(name string, def bool) string {
+		n, ok := h.reg.Num(serviceKey, name)
+		if !ok {
+			return fmt.Sprint(def)
+		}
+		return fmt.Sprint(n != 0)
+	}
+	or := func(name, def string) string {
+		if v, ok := h.reg.Get(serviceKey, name); ok {
+			return v.Text
+		}
+		return def
+	}
+	gpo := ""
+	if h.reg.Exists(policyKey) {
+		gpo = ` Source="GPO"`
+	}
+	return `<cfg:Service xmlns:cfg="` + nsConfig + `/service" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xml:lang="en-US"><cfg:RootSDDL>O:NSG:BAD:P(A;;GA;;;BA)(A;;GR;;;IU)S:P(AU;FA;GA;;;WD)(AU;SA;GXGW;;;WD)</cfg:RootSDDL><cfg:MaxConcurrentOperations>4294967295</cfg:MaxConcurrentOperations><cfg:MaxConcurrentOperationsPerUser>1500</cfg:MaxConcurrentOperationsPerUser><cfg:EnumerationTimeoutms>240000</cfg:EnumerationTimeoutms><cfg:MaxConnections>300</cfg:MaxConnections><cfg:MaxPacketRetrievalTimeSeconds>120</cfg:MaxPacketRetrievalTimeSeconds><cfg:AllowUnencrypted>` +
+		on("allow_unencrypted", false) + `</cfg:AllowUnencrypted><cfg:Auth><cfg:Basic>` + on("auth_basic", false) + `</cfg:Basic><cfg:Kerberos>` + on("auth_kerberos", true) + `</cfg:Kerberos><cfg:Negotiate>` + on("auth_negotiate", true) +
+		`</cfg:Negotiate><cfg:Certificate>` + on("auth_certificate", false) + `</cfg:Certificate><cfg:CredSSP>` + on("auth_credssp", false) + `</cfg:CredSSP><cfg:CbtHardeningLevel>` + or("cbt_hardening_level", "Relaxed") +
+		`</cfg:CbtHardeningLevel></cfg:Auth><cfg:DefaultPorts><cfg:HTTP>5985</cfg:HTTP><cfg:HTTPS>5986</cfg:HTTPS></cfg:DefaultPorts><cfg:IPv4Filter` + gpo + `>` + or("ipv4filter", "*") + `</cfg:IPv4Filter><cfg:IPv6Filter` + gpo + `>` + or("ipv6filter", "*") +
+		`</cfg:IPv6Filter><cfg:EnableCompatibilityHttpListener>` + on("enable_http_compat", false) + `</cfg:EnableCompatibilityHttpListener><cfg:EnableCompatibilityHttpsListener>` + on("enable_https_compat", false) +
+		`</cfg:EnableCompatibilityHttpsListener><cfg:CertificateThumbprint/><cfg:AllowRemoteAccess>` + on("allow_remote_requests", true) + `</cfg:AllowRemoteAccess></cfg:Service>`
+}
+
+func (h *Host) listenerCall(c *call, verb string) answer {
+	address, transport := c.selectors["address"], strings.ToUpper(c.selectors["transport"])
+	if address == "" || (transport != "HTTP" && transport != "HTTPS") {
+		return answer{fault: faultNoShell} // w:InvalidSelectors
+	}
+	list := h.listeners()
+	i := slices.IndexFunc(list, func(l listener) bool { return l.address == address && l.transport == transport })
+	if verb != "Create" && i < 0 {
+		return answer{fault: faultNotFound}
+	}
+	switch verb {
+	case "Get":
+		return answer{body: h.listenerXML(list[i])}
+	case "Create":
+		if i >= 0 {
+			return answer{fault: faultExists}
+		}
+		return h.writeListener(c, listener{address: address, transport: transport, port: h.port(transport), prefix: "wsman", enabled: true}, true)
+	case "Put":
+		if list[i].source == "GPO" {
+			return answer{fault: faultGPO}
+		}
+		return h.writeListener(c, list[i], false)
+	case "Delete":
+		return h.deleteListener(list[i])
+	}
+	return answer{fault: faultUnknownAction}
+}
+
+// writeListener is Create and Put: Windows' rules, then the registry, the
+// binding and the port.
+func (h *Host) writeListener(c *call, l listener, create bool) answer {
+	in := c.body.child("Listener")
+	if in == nil {
+		return answer{fault: faultNoBody}
+	}
+	for i := range in.Nodes {
+		v := strings.TrimSpace(in.Nodes[i].Text)
+		switch in.Nodes[i].XMLName.Local {
+		case "Address":
+			if v != l.address {
+				return answer{fault: faultKeysChanged}
+			}
+		case "Transport":
+			if !strings.EqualFold(v, l.transport) {
+				return answer{fault: faultKeysChanged}
+			}
+		case "Port":
+			if _, err := fmt.Sscanf(v, "%d", &l.port); err != nil {
+				return answer{fault: faultBadXML}
+			}
+		case "Hostname":
+			l.hostname = v
+		case "Enabled":
+			l.enabled = v == "true"
+		case "URLPrefix":
+			l.prefix = v
+		case "CertificateThumbprint":
+			l.thumb = strings.ToUpper(v)
+		}
+	}
+	if f := h.judge(l); f != nil {
+		return answer{fault: f}
+	}
+	h.writes.Add(1)
+	path := listenerKey + `\` + l.address + "+" + l.transport
+	h.reg.SetNum(path, "Port", uint32(l.port))
+	h.reg.SetText(path, "uriprefix", l.prefix)
+	if l.transport == "HTTPS" {
+		h.reg.SetText(path, "hostname", l.hostname)
+		h.reg.SetText(path, "certThumbprint", l.thumb)
+		h.bind(l.thumb)
+	}
+	if err := h.reload(); err != nil {
+		return answer{fault: &fault{code: 0x80338082, sub: "w:InternalError", why: err.Error()}}
+	}
+	if !create {
+		return answer{body: h.listenerXML(l)}
+	}
+	return answer{body: `<x:ResourceCreated><a:Address>http://` + h.cfg.FQDN + `/wsman</a:Address><a:ReferenceParameters><w:ResourceURI>` + nsConfig + `/listener</w:ResourceURI><w:SelectorSet><w:Selector Name="Address">` + esc(l.address) + `</w:Selector><w:Selector Name="Transport">` + l.transport + `</w:Selector></w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>`}
+}
+
+// judge are the rules for a listener's certificate, [MS-WSMV] 3.1.4.1.29.5. The
+// fault comes from the provider, inside an outer one.
+func (h *Host) judge(l listener) *fault {
+	if l.transport == "HTTP" {
+		if l.thumb != "" {
+			return faultThumbForHTTP
+		}
+		return nil
+	}
+	if app, ok := h.reg.Get(fmt.Sprintf(`%s\0.0.0.0:%d`, bindingKey, h.cfg.HTTPSPort), "AppId"); ok && !slices.Equal(app.Data, guid(winRMAppID)) {
+		return inner(faultPortOwned)
+	}
+	if l.thumb == "" {
+		return inner(faultThumbBlank)
+	}
+	blob, _ := h.reg.Get(myKey+`\`+l.thumb, "Blob")
+	cert, err := x509.ParseCertificate(derOf(blob.Data))
+	switch {
+	case err != nil || h.keys[l.thumb] == nil:
+		return inner(faultNoCert)
+	case !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
+		return inner(faultNoServerAuth)
+	case !strings.EqualFold(cert.Subject.CommonName, l.hostname):
+		return inner(faultNameMismatch)
+	}
+	return nil
+}
+
+func inner(f *fault) *fault {
+	g := *f
+	g.provider = f.code
+	return &g
+}
+
+func (h *Host) deleteListener(l listener) answer {
+	if l.source == "GPO" {
+		return answer{fault: faultGPO}
+	}
+	h.writes.Add(1)
+	h.reg.Delete(listenerKey + `\` + l.address + "+" + l.transport)
+	if l.transport == "HTTPS" {
+		h.unbind()
+	}
+	if l.transport == "HTTP" && h.has(PortOpenLie) {
+		h.lying = h.doors["HTTP"]
+		delete(h.doors, "HTTP")
+	}
+	if l.transport == "HTTP" && h.has(RebootOnDelete) {
+		h.after(time.Millisecond, h.reboot)
+		return answer{reset: true}
+	}
+	if l.transport == "HTTP" && h.has(PolicyRefresh) {
+		h.after(time.Second, func() {
+			h.reg.SetNum(policyKey, "AllowAutoConfig", 1)
+			if err := h.reload(); err != nil {
+				h.cfg.Log.Error("policy refresh", "host", h.cfg.FQDN, "err", err)
+			}
+		})
+	}
+	// The answer is still written over the connection; then the port closes.
+	h.after(0, func() {
+		if err := h.reload(); err != nil {
+			h.cfg.Log.Error("delete listener", "host", h.cfg.FQDN, "err", err)
+		}
+	})
+	if l.transport == "HTTP" && h.has(CutHTTPS) {
+		h.cutOff()
+		return answer{reset: true}
+	}
+	return answer{reset: h.has(ResetAfterDelete)}
+}
+
+// cutOff drops 5986 from the network: new connections and those that stand.
+func (h *Host) cutOff() {
+	h.cut = true
+	for c, port := range h.connected {
+		if port == h.cfg.HTTPSPort {
+			c.Close()
+		}
+	}
+}

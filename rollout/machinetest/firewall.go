@@ -1,0 +1,192 @@
+package machinetest
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// rule is a firewall rule as far as a port and an address ask for it.
+type rule struct {
+	allow, active, in bool
+	name              string
+	ports             []string
+	remotes           []string
+	profiles          []string
+	protocol          string
+}
+
+// parseRule reads the string of [MS-GPFAS] 2.2.2.19.
+func parseRule(s string) rule {
+	var r rule
+	for _, f := range strings.Split(s, "|") {
+		k, v, _ := strings.Cut(f, "=")
+		switch k {
+		case "Action":
+			r.allow = v == "Allow" || v == "ByPass"
+		case "Active":
+			r.active = v == "TRUE"
+		case "Dir":
+			r.in = v == "In"
+		case "Protocol":
+			r.protocol = v
+		case "Profile":
+			r.profiles = append(r.profiles, v)
+		case "LPort", "LPort2_10":
+			r.ports = append(r.ports, v)
+		case "RA4", "RA6":
+			r.remotes = append(r.remotes, v)
+		case "Name":
+			r.name = v
+		}
+	}
+	return r
+}
+
+func (r rule) covers(port int, remote netip.Addr) bool {
+	if !r.active || !r.in || (r.protocol != "" && r.protocol != "6") {
+		return false
+	}
+	// The computers of a domain are in the domain profile.
+	if len(r.profiles) > 0 && !slices.Contains(r.profiles, "Domain") {
+		return false
+	}
+	return inPorts(r.ports, port) && inRemotes(r.remotes, remote)
+}
+
+func inPorts(ports []string, port int) bool {
+	if len(ports) == 0 {
+		return true
+	}
+	for _, p := range ports {
+		lo, hi, span := strings.Cut(p, "-")
+		if !span {
+			hi = lo
+		}
+		l, err1 := strconv.Atoi(lo)
+		u, err2 := strconv.Atoi(hi)
+		if err1 == nil && err2 == nil && l <= port && port <= u {
+			return true
+		}
+	}
+	return false
+}
+
+func inRemotes(remotes []string, a netip.Addr) bool {
+	if len(remotes) == 0 {
+		return true
+	}
+	for _, s := range remotes {
+		if p, err := netip.ParsePrefix(s); err == nil && p.Contains(a) {
+			return true
+		}
+		if one, err := netip.ParseAddr(s); err == nil && one == a {
+			return true
+		}
+		if lo, hi, ok := strings.Cut(s, "-"); ok {
+			l, err1 := netip.ParseAddr(lo)
+			u, err2 := netip.ParseAddr(hi)
+			if err1 == nil && err2 == nil && l.Compare(a) <= 0 && a.Compare(u) <= 0 {
+				return true
+			}
+		}
+		if s == "LocalSubnet" {
+			return true
+		}
+	}
+	return false
+}
+
+// firewallAllows decides about a connection: block beats allow, and what no rule
+// allows is refused while the profile is on.
+func (h *Host) firewallAllows(port int, remote string) bool {
+	if on, ok := h.reg.Num(firewallKey+`\DomainProfile`, "EnableFirewall"); ok && on == 0 {
+		return true
+	}
+	a, err := netip.ParseAddr(remote)
+	if err != nil {
+		return false
+	}
+	// The registry holds the standard ports; a lab on other ports means those.
+	switch port {
+	case h.cfg.HTTPPort:
+		port = 5985
+	case h.cfg.HTTPSPort:
+		port = 5986
+	}
+	allowed := false
+	for _, v := range h.reg.Values(firewallKey + `\FirewallRules`) {
+		if !strings.Contains(v.Text, "598") && strings.Contains(v.Text, "LPort=2") {
+			continue // one of the many about other ports
+		}
+		r := parseRule(v.Text)
+		if !r.covers(port, a) {
+			continue
+		}
+		if !r.allow {
+			return false
+		}
+		allowed = true
+	}
+	return allowed
+}
+
+// protocolNumbers are the names that netsh takes.
+var protocolNumbers = map[string]string{"tcp": "6", "udp": "17", "any": ""}
+
+// addRule writes a rule as netsh does: under a new GUID, never replacing another.
+func (h *Host) addRule(id string, args map[string]string) {
+	var b strings.Builder
+	b.WriteString("v2.31|Action=")
+	if strings.EqualFold(args["action"], "block") {
+		b.WriteString("Block|")
+	} else {
+		b.WriteString("Allow|")
+	}
+	b.WriteString("Active=" + map[bool]string{true: "FALSE", false: "TRUE"}[strings.EqualFold(args["enable"], "no")] + "|Dir=")
+	b.WriteString(map[bool]string{true: "Out|", false: "In|"}[strings.EqualFold(args["dir"], "out")])
+	if n := protocolNumbers[strings.ToLower(args["protocol"])]; n != "" {
+		b.WriteString("Protocol=" + n + "|")
+	}
+	for _, p := range strings.Split(args["profile"], ",") {
+		if p != "" && !strings.EqualFold(p, "any") {
+			b.WriteString("Profile=" + strings.ToUpper(p[:1]) + strings.ToLower(p[1:]) + "|")
+		}
+	}
+	for _, p := range strings.Split(args["localport"], ",") {
+		field := "LPort"
+		if strings.Contains(p, "-") {
+			field = "LPort2_10"
+		}
+		if p != "" && !strings.EqualFold(p, "any") {
+			b.WriteString(field + "=" + p + "|")
+		}
+	}
+	for _, a := range strings.Split(args["remoteip"], ",") {
+		switch {
+		case a == "" || strings.EqualFold(a, "any"):
+		case strings.EqualFold(a, "localsubnet"):
+			b.WriteString("RA4=LocalSubnet|RA6=LocalSubnet|")
+		case strings.Contains(a, ":"):
+			b.WriteString("RA6=" + a + "|")
+		default:
+			b.WriteString("RA4=" + a + "|")
+		}
+	}
+	b.WriteString("Name=" + args["name"] + "|")
+	h.reg.SetText(firewallKey+`\FirewallRules`, id, b.String())
+}
+
+// deleteRules deletes every rule of the name, as netsh does, and tells how many.
+func (h *Host) deleteRules(name string) int {
+	path := firewallKey + `\FirewallRules`
+	n := 0
+	for _, v := range slices.Clone(h.reg.Values(path)) {
+		if strings.EqualFold(parseRule(v.Text).name, name) {
+			h.reg.Unset(path, v.Name)
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,261 @@
+package machinetest
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jcmturner/gokrb5/v8/keytab"
+
+	"wavelock/ldapdisco/logon/logontest"
+)
+
+// EnrollRequest is what a computer sends to its CA. The caller is the computer itself.
+type EnrollRequest struct {
+	Account  string // WEB01$
+	FQDN     string
+	Template string
+	CSR      []byte // PKCS #10 in DER
+}
+
+// EnrollError is a CA that does not issue.
+type EnrollError struct {
+	Pending bool
+	HRESULT uint32
+}
+
+func (e *EnrollError) Error() string {
+	if e.Pending {
+		return "the request is pending"
+	}
+	return fmt.Sprintf("the request was denied: 0x%08x", e.HRESULT)
+}
+
+// Config says what computer it is.
+type Config struct {
+	FQDN       string // web01.corp.example
+	Address    string // 127.x.y.z
+	HTTPPort   int    // 5985 when 0
+	HTTPSPort  int    // 5986 when 0
+	Product    int    // 1 client, 2 domain controller, 3 server (the default)
+	Directory  *logontest.Directory
+	Admins     []string // account names; nobody else may do anything
+	Keytab     *keytab.Keytab
+	Clock      func() time.Time
+	Latency    time.Duration // of every answer
+	Enroll     func(context.Context, EnrollRequest) (der []byte, err error)
+	NewKey     func() (crypto.Signer, error)
+	MaxEnvelop int // MaxEnvelopeSizekb of the service, in bytes; 512000 when 0
+	Log        *slog.Logger
+}
+
+// Host is one simulated computer. It is safe for concurrent use.
+type Host struct {
+	cfg      Config
+	acceptor *logontest.Host
+	requests atomic.Int64
+	writes   atomic.Int64
+
+	mu        sync.Mutex
+	reg       Registry
+	faults    []Fault
+	doors     map[string]*door // by transport
+	lying     *door            // 5985 after PortOpenLie
+	keys      map[string]crypto.Signer
+	tasks     map[string]*task // by lower-case path
+	files     map[string][]byte
+	shells    map[string]*shell
+	pulls     map[string][]string
+	services  map[string]string // lower-case name to state; what differs from the common list
+	booted    time.Time
+	closed    bool
+	cut       bool // 5986 is cut off the network
+	timers    []*time.Timer
+	connected map[net.Conn]int // open connections to the port
+}
+
+const (
+	listenerKey = `SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener`
+	serviceKey  = `SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Service`
+	policyKey   = `SOFTWARE\Policies\Microsoft\Windows\WinRM\Service`
+	bindingKey  = `SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo`
+	myKey       = `SOFTWARE\Microsoft\SystemCertificates\MY\Certificates`
+	firewallKey = `SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy`
+)
+
+// New makes a computer that is switched off: a fresh member server with WinRM
+// over HTTP, 400 firewall rules, 8 certificates and 200 services.
+func New(cfg Config) *Host {
+	cfg.HTTPPort, cfg.HTTPSPort = cmp.Or(cfg.HTTPPort, 5985), cmp.Or(cfg.HTTPSPort, 5986)
+	cfg.Product, cfg.MaxEnvelop = cmp.Or(cfg.Product, 3), cmp.Or(cfg.MaxEnvelop, 512000)
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if cfg.NewKey == nil {
+		cfg.NewKey = func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+	}
+	name, _, _ := strings.Cut(cfg.FQDN, ".")
+	h := &Host{cfg: cfg, doors: map[string]*door{}, keys: map[string]crypto.Signer{}, tasks: map[string]*task{}, files: map[string][]byte{},
+		shells: map[string]*shell{}, pulls: map[string][]string{}, services: map[string]string{}, connected: map[net.Conn]int{},
+		acceptor: &logontest.Host{Directory: cfg.Directory, NetBIOSName: strings.ToUpper(name), DNSName: cfg.FQDN, Keytab: cfg.Keytab}}
+	h.furnish()
+	return h
+}
+
+// Start boots the computer: the listeners of its registry open.
+func (h *Host) Start() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.booted = h.now().Add(-72 * time.Hour)
+	return h.reload()
+}
+
+// Close switches the computer off for good.
+func (h *Host) Close() {
+	h.mu.Lock()
+	h.closed = true
+	h.shut()
+	for _, t := range h.timers {
+		t.Stop()
+	}
+	h.timers = nil
+	h.mu.Unlock()
+}
+
+// Reboot restarts the computer: connections are cut, timers that count from a
+// task's registration are lost, boot triggers fire.
+func (h *Host) Reboot() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reboot()
+}
+
+func (h *Host) reboot() {
+	if h.closed {
+		return
+	}
+	h.shut()
+	h.shells, h.pulls = map[string]*shell{}, map[string][]string{}
+	for _, t := range h.timers {
+		t.Stop()
+	}
+	h.timers = nil
+	h.booted = h.now()
+	if err := h.reload(); err != nil {
+		h.cfg.Log.Error("boot", "host", h.cfg.FQDN, "err", err)
+	}
+	for _, t := range h.tasks {
+		h.boot(t)
+	}
+}
+
+func (h *Host) now() time.Time {
+	t := h.cfg.Clock()
+	if h.has(ClockSkew) {
+		t = t.Add(11 * time.Minute)
+	}
+	return t
+}
+
+// FQDN is the computer's own name.
+func (h *Host) FQDN() string { return h.cfg.FQDN }
+
+// Address is where the port is listened on, whether it is open or not.
+func (h *Host) Address(port int) string {
+	switch port {
+	case 5985:
+		port = h.cfg.HTTPPort
+	case 5986:
+		port = h.cfg.HTTPSPort
+	}
+	return net.JoinHostPort(h.cfg.Address, fmt.Sprint(port))
+}
+
+// Requests is how many HTTP requests were seen.
+func (h *Host) Requests() int64 { return h.requests.Load() }
+
+// Writes is how often anything on the computer was changed from outside.
+func (h *Host) Writes() int64 { return h.writes.Load() }
+
+// HTTPOpen and HTTPSOpen are the test's own look at the doors.
+func (h *Host) HTTPOpen() bool { return h.open("HTTP") }
+
+// HTTPSOpen reports whether 5986 can be reached.
+func (h *Host) HTTPSOpen() bool { return h.open("HTTPS") }
+
+func (h *Host) open(transport string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if transport == "HTTPS" && h.cut {
+		return false
+	}
+	return h.doors[transport] != nil
+}
+
+// Registry runs f with the registry, for tests that arrange or look.
+func (h *Host) Registry(f func(*Registry)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f(&h.reg)
+}
+
+// TaskNames are the paths of the registered tasks.
+func (h *Host) TaskNames() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var names []string
+	for _, t := range h.tasks {
+		names = append(names, t.path)
+	}
+	return names
+}
+
+func (h *Host) netBIOS() string { return h.acceptor.NetBIOSName }
+
+func (h *Host) identity() (name, domain string) {
+	name, domain, _ = strings.Cut(h.cfg.FQDN, ".")
+	if h.has(WrongHost) {
+		name = "someoneelse"
+	}
+	return name, domain
+}
+
+// after runs f later, with mu held, unless the computer is switched off or
+// restarted before.
+func (h *Host) after(d time.Duration, f func()) {
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for i, o := range h.timers {
+			if o == t {
+				h.timers = append(h.timers[:i:i], h.timers[i+1:]...)
+				f()
+				return
+			}
+		}
+	})
+	h.timers = append(h.timers, t)
+}
+
+// door is one open port.
+type door struct {
+	transport string
+	listener  net.Listener
+	server    *http.Server
+}

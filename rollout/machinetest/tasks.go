@@ -1,0 +1,179 @@
+package machinetest
+
+import (
+	"encoding/xml"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Results of a task, as LastTaskResult shows them.
+const (
+	resultRunning = 0x41301
+	resultNotYet  = 0x41303
+)
+
+// task is a registered task.
+type task struct {
+	path   string // \folder\name
+	def    taskXML
+	result uint32
+	runs   int
+}
+
+// taskXML is the part of [MS-TSCH] 2.5 that is obeyed here.
+type taskXML struct {
+	XMLName  xml.Name `xml:"http://schemas.microsoft.com/windows/2004/02/mit/task Task"`
+	Triggers struct {
+		Registration *trigger `xml:"RegistrationTrigger"`
+		Boot         *trigger `xml:"BootTrigger"`
+	} `xml:"Triggers"`
+	Principals struct {
+		Principal struct {
+			UserID string `xml:"UserId"`
+		} `xml:"Principal"`
+	} `xml:"Principals"`
+	Settings struct {
+		DisallowStartIfOnBatteries *bool  `xml:"DisallowStartIfOnBatteries"`
+		StartWhenAvailable         bool   `xml:"StartWhenAvailable"`
+		Enabled                    *bool  `xml:"Enabled"`
+		DeleteExpiredTaskAfter     string `xml:"DeleteExpiredTaskAfter"`
+	} `xml:"Settings"`
+	Actions struct {
+		Exec []struct {
+			Command   string `xml:"Command"`
+			Arguments string `xml:"Arguments"`
+		} `xml:"Exec"`
+	} `xml:"Actions"`
+}
+
+type trigger struct {
+	Delay       string `xml:"Delay"`
+	EndBoundary string `xml:"EndBoundary"`
+	Repetition  struct {
+		Interval string `xml:"Interval"`
+	} `xml:"Repetition"`
+}
+
+var isoDuration = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$`)
+
+func parseISO(s string) (time.Duration, bool) {
+	if s == "" {
+		return 0, true
+	}
+	m := isoDuration.FindStringSubmatch(s)
+	if m == nil {
+		return 0, false
+	}
+	var d time.Duration
+	for i, unit := range []time.Duration{24 * time.Hour, time.Hour, time.Minute, time.Second} {
+		if n, err := strconv.Atoi(m[i+1]); err == nil {
+			d += time.Duration(n) * unit
+		}
+	}
+	return d, true
+}
+
+// registerTask answers 0 or the HRESULT that Windows has for it.
+func (h *Host) registerTask(path, text string, force bool) uint32 {
+	if !strings.HasPrefix(path, `\`) {
+		path = `\` + path
+	}
+	key := strings.ToLower(path)
+	if h.tasks[key] != nil && !force {
+		return 0x800700B7
+	}
+	if strings.Contains(text, "encoding=") && strings.Contains(strings.ToLower(text[:min(len(text), 80)]), "utf-8") {
+		return 0x8004131A // a string is UTF-16: the declaration contradicts it
+	}
+	var def taskXML
+	if err := xml.Unmarshal([]byte(text), &def); err != nil {
+		return 0x8004131A
+	}
+	for _, t := range []*trigger{def.Triggers.Registration, def.Triggers.Boot} {
+		if t == nil {
+			continue
+		}
+		_, ok1 := parseISO(t.Delay)
+		_, ok2 := parseISO(t.Repetition.Interval)
+		if !ok1 || !ok2 {
+			return 0x80041318
+		}
+	}
+	if len(def.Actions.Exec) == 0 {
+		return 0x80041319
+	}
+	t := &task{path: path, def: def, result: resultNotYet}
+	h.tasks[key] = t
+	if r := def.Triggers.Registration; r != nil {
+		h.schedule(t, r)
+	}
+	return 0
+}
+
+// boot fires the task's boot trigger. The relative time of a registration
+// trigger is lost with the restart.
+func (h *Host) boot(t *task) {
+	if b := t.def.Triggers.Boot; b != nil {
+		h.schedule(t, b)
+	}
+}
+
+// schedule lets the trigger fire, and again at its interval as long as the task is there.
+func (h *Host) schedule(t *task, tr *trigger) {
+	if h.has(TaskDead) || (t.def.Settings.Enabled != nil && !*t.def.Settings.Enabled) {
+		return
+	}
+	delay, _ := parseISO(tr.Delay)
+	interval, _ := parseISO(tr.Repetition.Interval)
+	var fire func()
+	fire = func() {
+		if h.tasks[strings.ToLower(t.path)] != t {
+			return
+		}
+		h.run(t)
+		if interval > 0 && h.tasks[strings.ToLower(t.path)] == t {
+			h.after(interval, fire)
+		}
+	}
+	h.after(delay, fire)
+}
+
+// startTask is a start on demand.
+func (h *Host) startTask(path string) bool {
+	t := h.tasks[strings.ToLower(path)]
+	if t == nil {
+		return false
+	}
+	t.result = resultRunning
+	if !h.has(TaskDead) {
+		h.after(2*time.Millisecond, func() { h.run(t) })
+	}
+	return true
+}
+
+// run executes the actions one after the other, as SYSTEM. An action that fails
+// does not keep the next from being started.
+func (h *Host) run(t *task) {
+	t.runs++
+	h.cfg.Log.Debug("task runs", "host", h.cfg.FQDN, "task", t.path)
+	code := 0
+	for _, a := range t.def.Actions.Exec {
+		code = h.system(a.Command, a.Arguments)
+	}
+	t.result = uint32(code)
+}
+
+func (h *Host) removeTask(path string) bool {
+	key := strings.ToLower(path)
+	if !strings.HasPrefix(key, `\`) {
+		key = `\` + key
+	}
+	if h.tasks[key] == nil {
+		return false
+	}
+	h.writes.Add(1)
+	delete(h.tasks, key)
+	return true
+}

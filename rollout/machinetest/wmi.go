@@ -1,0 +1,379 @@
+package machinetest
+
+import (
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const nsWMI = "http://schemas.microsoft.com/wbem/wsman/1/wmi/"
+
+// field is one property of an instance.
+type field struct{ name, value string }
+
+// instance is one object of a WMI class.
+type instance []field
+
+func (i instance) get(name string) string {
+	for _, f := range i {
+		if strings.EqualFold(f.name, name) {
+			return f.value
+		}
+	}
+	return ""
+}
+
+// datetimes are marked so that they are written as CIM wants them.
+const datetimeMark = "\x00dt:"
+
+func datetime(t time.Time) string {
+	return datetimeMark + t.Format("2006-01-02T15:04:05.000000-07:00")
+}
+
+// wmiCall is the WMI provider, [MS-WSMV] 3.1.4.1.1.
+func (h *Host) wmiCall(c *call) answer {
+	uri := c.resource[strings.LastIndex(c.resource, "/wsman/1/wmi/")+len("/wsman/1/wmi/"):]
+	if strings.Contains(c.resource, "/wscim/1/") {
+		uri = c.selectors["__cimnamespace"] + "/" + c.resource[strings.LastIndexByte(c.resource, '/')+1:]
+	}
+	i := strings.LastIndexByte(uri, '/')
+	namespace, class := uri[:max(i, 0)], uri[i+1:]
+	verb := c.action[strings.LastIndexByte(c.action, '/')+1:]
+	switch {
+	case strings.EqualFold(class, "StdRegProv"):
+		return h.stdRegProv(c, verb)
+	case strings.EqualFold(class, "PS_ScheduledTask"):
+		return h.scheduledTasks(c, verb)
+	case verb == "Enumerate":
+		return h.wmiEnumerate(c, namespace, class)
+	case verb == "Get":
+		for _, in := range h.instances(class) {
+			if in.matches(c.selectors) {
+				return answer{body: render(namespace, class, in)}
+			}
+		}
+		return answer{fault: faultNotFound}
+	case verb == "Delete" && strings.EqualFold(class, "MSFT_ScheduledTask"):
+		path := c.selectors["taskpath"] + c.selectors["taskname"]
+		if !h.removeTask(path) {
+			return answer{fault: faultNotFound}
+		}
+		return answer{}
+	}
+	return answer{fault: faultUnknownAction}
+}
+
+func (i instance) matches(selectors map[string]string) bool {
+	for name, v := range selectors {
+		if name != "__cimnamespace" && !strings.EqualFold(i.get(name), v) {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *Host) wmiEnumerate(c *call, namespace, class string) answer {
+	e := c.body.child("Enumerate")
+	if e == nil {
+		return answer{fault: faultNoBody}
+	}
+	q := query{class: class}
+	if f := e.child("Filter"); f != nil {
+		var ok bool
+		if q, ok = parseWQL(f.Text); !ok {
+			return answer{fault: &fault{code: 0x80338048, sub: "n:CannotProcessFilter", why: "The WQL query is invalid.", wmi: 2147749911}}
+		}
+	}
+	all := h.instances(q.class)
+	if all == nil {
+		return answer{fault: &fault{code: 0x80338000, sub: "a:DestinationUnreachable", why: "The WS-Management service cannot process the request. The class " + q.class + " does not exist in the " + namespace + " namespace.", wmi: 2147749904}}
+	}
+	var items []string
+	for _, in := range all {
+		if !q.accepts(in) {
+			continue
+		}
+		if len(q.columns) > 0 {
+			items = append(items, fragment(namespace, q.class, in, q.columns))
+		} else {
+			items = append(items, render(namespace, q.class, in))
+		}
+	}
+	return h.enumerate(c, items)
+}
+
+// query is a WQL SELECT with comparisons joined by AND or OR.
+type query struct {
+	class   string
+	columns []string
+	any     [][]comparison // OR of ANDs
+}
+
+type comparison struct{ name, op, value string }
+
+var (
+	selectForm = regexp.MustCompile(`(?is)^\s*select\s+(.+?)\s+from\s+(\w+)(?:\s+where\s+(.+?))?\s*$`)
+	compare    = regexp.MustCompile(`(?i)^\s*\(?\s*(\w+)\s*(=|<>|!=|like)\s*(?:'([^']*)'|"([^"]*)"|([\w.-]+))\s*\)?\s*$`)
+	orWord     = regexp.MustCompile(`(?i)\s+or\s+`)
+	andWord    = regexp.MustCompile(`(?i)\s+and\s+`)
+)
+
+func parseWQL(s string) (query, bool) {
+	m := selectForm.FindStringSubmatch(s)
+	if m == nil {
+		return query{}, false
+	}
+	q := query{class: m[2]}
+	if strings.TrimSpace(m[1]) != "*" {
+		for _, col := range strings.Split(m[1], ",") {
+			q.columns = append(q.columns, strings.TrimSpace(col))
+		}
+	}
+	if m[3] == "" {
+		return q, true
+	}
+	for _, or := range orWord.Split(strings.Trim(m[3], "() "), -1) {
+		var all []comparison
+		for _, and := range andWord.Split(or, -1) {
+			p := compare.FindStringSubmatch(and)
+			if p == nil {
+				return q, false
+			}
+			all = append(all, comparison{p[1], strings.ToLower(p[2]), p[3] + p[4] + p[5]})
+		}
+		q.any = append(q.any, all)
+	}
+	return q, true
+}
+
+func (q query) accepts(in instance) bool {
+	if len(q.any) == 0 {
+		return true
+	}
+	for _, all := range q.any {
+		ok := true
+		for _, c := range all {
+			ok = ok && c.holds(in.get(c.name))
+		}
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (c comparison) holds(v string) bool {
+	switch c.op {
+	case "=":
+		return strings.EqualFold(v, c.value)
+	case "like":
+		p := "(?i)^" + strings.ReplaceAll(regexp.QuoteMeta(c.value), "%", ".*") + "$"
+		ok, err := regexp.MatchString(p, v)
+		return err == nil && ok
+	}
+	return !strings.EqualFold(v, c.value)
+}
+
+func fieldXML(f field) string {
+	if v, ok := strings.CutPrefix(f.value, datetimeMark); ok {
+		return "<p:" + f.name + `><cim:Datetime xmlns:cim="http://schemas.dmtf.org/wbem/wscim/1/common">` + v + "</cim:Datetime></p:" + f.name + ">"
+	}
+	if f.value == "" {
+		return "<p:" + f.name + ` xsi:nil="true"/>`
+	}
+	return "<p:" + f.name + ">" + esc(f.value) + "</p:" + f.name + ">"
+}
+
+func render(namespace, class string, in instance) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<p:%s xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:p="%s%s/%s" xsi:type="p:%s_Type" xml:lang="en-US">`, class, nsWMI, namespace, class, class)
+	for _, f := range in {
+		b.WriteString(fieldXML(f))
+	}
+	b.WriteString("</p:" + class + ">")
+	return b.String()
+}
+
+// fragment is the form of an item when the query names columns.
+func fragment(namespace, class string, in instance, columns []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<w:XmlFragment xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:p="%s%s/%s">`, nsWMI, namespace, class)
+	for _, col := range columns {
+		for _, f := range in {
+			if strings.EqualFold(f.name, col) {
+				b.WriteString(fieldXML(f))
+			}
+		}
+	}
+	b.WriteString("</w:XmlFragment>")
+	return b.String()
+}
+
+// instances of a class; nil when the class does not exist.
+func (h *Host) instances(class string) []instance {
+	name, domain := h.identity()
+	switch strings.ToLower(class) {
+	case "win32_computersystem":
+		role := map[int]string{1: "1", 2: "5", 3: "3"}[h.cfg.Product]
+		return []instance{{{"DNSHostName", name}, {"Domain", domain}, {"DomainRole", role}, {"Manufacturer", "Example"}, {"Name", strings.ToUpper(name)}, {"PartOfDomain", "true"}}}
+	case "win32_operatingsystem":
+		return []instance{{{"BuildNumber", "20348"}, {"Caption", "Microsoft Windows Server 2022 Standard"}, {"LastBootUpTime", datetime(h.booted)},
+			{"LocalDateTime", datetime(h.now())}, {"OSLanguage", "1033"}, {"ProductType", strconv.Itoa(h.cfg.Product)}, {"Version", "10.0.20348"}}}
+	case "win32_service":
+		var list []instance
+		for _, s := range h.allServices() {
+			list = append(list, instance{{"Name", s.name}, {"StartMode", s.start}, {"State", s.state}})
+		}
+		return list
+	case "msft_nettcpconnection":
+		return h.connections()
+	case "msft_scheduledtask":
+		list := []instance{}
+		for _, t := range h.tasks {
+			i := strings.LastIndexByte(t.path, '\\')
+			list = append(list, instance{{"State", "3"}, {"TaskName", t.path[i+1:]}, {"TaskPath", t.path[:i+1]}, {"URI", t.path}})
+		}
+		return list
+	}
+	return nil
+}
+
+// connections are the established ones on WinRM's ports, and one of somebody
+// else where that fault is on.
+func (h *Host) connections() []instance {
+	list := []instance{}
+	add := func(local string, port int, remote string, remotePort string) {
+		list = append(list, instance{{"CreationTime", datetime(h.now())}, {"LocalAddress", local}, {"LocalPort", strconv.Itoa(port)}, {"OwningProcess", "4"},
+			{"RemoteAddress", remote}, {"RemotePort", remotePort}, {"State", "5"}})
+	}
+	for c, port := range h.connected {
+		local, _, _ := net.SplitHostPort(c.LocalAddr().String())
+		remote, remotePort, _ := net.SplitHostPort(c.RemoteAddr().String())
+		add(local, port, remote, remotePort)
+	}
+	if h.has(HTTPClient) && h.doors["HTTP"] != nil {
+		add(h.cfg.Address, h.cfg.HTTPPort, "127.99.0.7", "50123")
+	}
+	return list
+}
+
+// stdRegProv is the registry over WMI. What goes wrong is in ReturnValue, never a fault.
+func (h *Host) stdRegProv(c *call, method string) answer {
+	in := c.body.child(method + "_INPUT")
+	if in == nil {
+		return answer{fault: faultNoBody}
+	}
+	path, name := in.text("sSubKeyName"), in.text("sValueName")
+	var out []field
+	code := 0
+	switch method {
+	case "GetStringValue", "GetExpandedStringValue":
+		v, ok := h.reg.Get(path, name)
+		out, code = []field{{"sValue", v.Text}}, missing(ok)
+	case "GetDWORDValue":
+		v, ok := h.reg.Get(path, name)
+		s := ""
+		if ok {
+			s = fmt.Sprint(v.Num)
+		}
+		out, code = []field{{"uValue", s}}, missing(ok)
+	case "GetBinaryValue":
+		v, ok := h.reg.Get(path, name)
+		for _, b := range v.Data {
+			out = append(out, field{"uValue", strconv.Itoa(int(b))})
+		}
+		code = missing(ok)
+	case "EnumKey":
+		for _, k := range h.reg.Keys(path) {
+			out = append(out, field{"sNames", k})
+		}
+		code = missing(h.reg.Exists(path))
+	case "EnumValues":
+		for _, v := range h.reg.Values(path) {
+			out = append(out, field{"sNames", v.Name}, field{"Types", strconv.Itoa(int(v.Type))})
+		}
+		code = missing(h.reg.Exists(path))
+	case "SetStringValue":
+		h.writes.Add(1)
+		h.reg.SetText(path, name, in.text("sValue"))
+	case "SetDWORDValue":
+		n, err := strconv.ParseUint(in.text("uValue"), 10, 32)
+		if err != nil {
+			code = 1
+			break
+		}
+		h.writes.Add(1)
+		h.reg.SetNum(path, name, uint32(n))
+	case "CreateKey":
+		h.writes.Add(1)
+		h.reg.make(path)
+	case "DeleteKey":
+		h.writes.Add(1)
+		switch {
+		case len(h.reg.Keys(path)) > 0:
+			code = 5
+		case !h.reg.Delete(path):
+			code = 2
+		}
+	case "DeleteValue":
+		h.writes.Add(1)
+		code = missing(h.reg.Unset(path, name))
+	default:
+		return answer{fault: faultUnknownAction}
+	}
+	return outputs(c, method, append(out, field{"ReturnValue", strconv.Itoa(code)}))
+}
+
+func missing(ok bool) int {
+	if ok {
+		return 0
+	}
+	return 2
+}
+
+func outputs(c *call, method string, fields []field) answer {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<p:%s_OUTPUT xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:p="%s">`, method, c.resource)
+	for _, f := range fields {
+		b.WriteString(fieldXML(f))
+	}
+	b.WriteString("</p:" + method + "_OUTPUT>")
+	return answer{action: c.action + "Response", body: b.String()}
+}
+
+// scheduledTasks are the static methods of PS_ScheduledTask.
+func (h *Host) scheduledTasks(c *call, method string) answer {
+	in := c.body.child(method + "_INPUT")
+	if in == nil {
+		return answer{fault: faultNoBody}
+	}
+	path := in.text("TaskPath") + in.text("TaskName")
+	failed := func(hresult uint32) answer {
+		return answer{fault: &fault{code: 0x80338104, value: "s:Receiver", sub: "w:InternalError", why: "The task operation failed.", wmi: hresult}}
+	}
+	switch method {
+	case "RegisterByXml":
+		h.writes.Add(1)
+		if code := h.registerTask(path, in.text("Xml"), in.text("Force") == "true"); code != 0 {
+			return failed(code)
+		}
+		return outputs(c, method, []field{{"ReturnValue", "0"}})
+	case "StartByPath":
+		h.writes.Add(1)
+		if !h.startTask(path) {
+			return failed(0x80070002)
+		}
+		return outputs(c, method, []field{{"ReturnValue", "0"}})
+	case "GetInfoByName":
+		t := h.tasks[strings.ToLower(path)]
+		if t == nil {
+			return failed(0x80070002)
+		}
+		return answer{action: c.action + "Response", body: fmt.Sprintf(`<p:GetInfoByName_OUTPUT xmlns:p="%s" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><p:ReturnValue>0</p:ReturnValue><p:cmdletOutput xmlns:q="%sroot/Microsoft/Windows/TaskScheduler/MSFT_TaskDynamicInfo"><q:LastTaskResult>%d</q:LastTaskResult><q:NumberOfMissedRuns>0</q:NumberOfMissedRuns><q:TaskName>%s</q:TaskName><q:TaskPath>%s</q:TaskPath></p:cmdletOutput></p:GetInfoByName_OUTPUT>`,
+			c.resource, nsWMI, t.result, esc(in.text("TaskName")), esc(in.text("TaskPath")))}
+	}
+	return answer{fault: faultUnknownAction}
+}
