@@ -28,8 +28,8 @@ type Query struct {
 
 func (q Query) validate() error {
 	if q.Filter != "" {
-		if _, err := ldap.CompileFilter(q.Filter); err != nil {
-			return &hinted{fmt.Sprintf("the filter %s is not valid: %v", q.Filter, err), "a filter looks like (operatingSystemVersion=10.0*), with brackets"}
+		if _, err := ldap.CompileFilter(bracketed(q.Filter)); err != nil {
+			return &hinted{fmt.Sprintf("the filter %s is not valid: %v", q.Filter, err), "a filter looks like (operatingSystemVersion=10.0*) or (&(description=a*)(location=Paris))"}
 		}
 	}
 	if q.StaleAfter > 0 && q.Now.IsZero() {
@@ -85,11 +85,7 @@ const maxNameTerms = 100
 func (q Query) filter(groups []group) string {
 	parts := []string{computersOnly}
 	if q.Filter != "" {
-		f := q.Filter
-		if !strings.HasPrefix(f, "(") {
-			f = "(" + f + ")"
-		}
-		parts = append(parts, f)
+		parts = append(parts, bracketed(q.Filter))
 	}
 	if n := len(q.Names) + len(q.Include); n > 0 && n <= maxNameTerms {
 		parts = append(parts, q.nameFilter())
@@ -108,6 +104,14 @@ func (q Query) filter(groups []group) string {
 		return parts[0]
 	}
 	return "(&" + strings.Join(parts, "") + ")"
+}
+
+// bracketed adds the brackets that are often left away around a single comparison.
+func bracketed(filter string) string {
+	if strings.HasPrefix(filter, "(") {
+		return filter
+	}
+	return "(" + filter + ")"
 }
 
 func (q Query) nameFilter() string {

@@ -26,11 +26,19 @@ var problemHints = map[string]string{
 	CodeWrongName:           "the template has to put the computer's DNS name from Active Directory into the subject alternative name",
 	CodeWrongUsage:          "the template needs the server authentication usage and the digital signature key usage",
 	CodeWeakChain:           "renew the certificate that is named here with SHA-256; where it is a CA's, the CA's own signature algorithm first",
+
+	CodeBadRequest:       "make a new request on the host; if it happens again, see the host's own log of certreq",
+	CodeRequestName:      "is the computer's dNSHostName in the directory right? the request is made for that name and no other",
+	CodeRequestKey:       "the key length in the request has to be 2048 or more",
+	CodeRequestAsksOther: "somebody changed the request on the host; look at the host before anything is issued to it",
+	CodeBadAnswer:        "is it really the CA that answers? see its log",
+	CodeWrongKey:         "is it really the CA that answers? an answer can have been swapped on the way, or belongs to an older request",
+	CodeWrongSID:         "the CA took the requester for another computer: two objects in the directory may have the same DNS name",
 }
 
 // Problem is why a certificate that was presented is not to be trusted.
 type Problem struct {
-	Code   string // one of those above
+	Code   string // one of those above, or of the request and the CA's answer
 	Detail string
 	Err    error // the verifier's own, if it had one
 }

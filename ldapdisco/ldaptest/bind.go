@@ -173,6 +173,10 @@ func (c *conn) bindGSSAPI(q *request, token []byte) error {
 		}
 		if done {
 			c.gssapi = &gssapi{}
+			if out == nil { // nothing to prove to the client: the offer follows at once, RFC 4752 3.2
+				c.gssapi.offered = true
+				return c.offerLayers(q)
+			}
 		}
 		return c.reply(q, opBindResponse, withToken(&refusal{code: saslBindInProgress}, out), nil)
 	}

@@ -59,7 +59,7 @@ type Config struct {
 	Log      *slog.Logger
 	// Observer is told of every event once it is durable and applied. It must not block.
 	Observer func(rollout.Event)
-	// Seen is told of every full observation of a host.
+	// Seen is told what a host looked like at the end of each action.
 	Seen func(context.Context, rollout.Host, rollout.Observation)
 	// Stay keeps the engine running while hosts only wait for something else.
 	Stay bool

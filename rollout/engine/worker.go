@@ -116,9 +116,6 @@ func (w *worker) steps(ctx context.Context, run rollout.HostRun) error {
 		if err := w.note(run, step, res, failure); err != nil {
 			return err
 		}
-		if step.Kind == rollout.StepInspect && failure == nil && w.Seen != nil {
-			w.Seen(ctx, run.Host, *run.Seen)
-		}
 	}
 }
 
@@ -186,7 +183,15 @@ func (w *worker) settle(ctx context.Context, run rollout.HostRun, step rollout.S
 	ev.Outcome, ev.Reason, ev.Detail, ev.Until = step.Outcome, step.Reason, step.Detail, step.Again
 	events := append(w.ended, ev)
 	w.ended = nil
-	return w.record(context.WithoutCancel(ctx), events...)
+	if err := w.record(context.WithoutCancel(ctx), events...); err != nil {
+		return err
+	}
+	if w.Seen != nil && run.Seen != nil {
+		seen := *run.Seen
+		seen.At = w.Now()
+		w.Seen(ctx, run.Host, seen)
+	}
+	return nil
 }
 
 // leave records the end of the last step and gives the job back.

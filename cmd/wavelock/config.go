@@ -1,0 +1,220 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"wavelock/rollout"
+)
+
+// Config is wavelock.yaml. Paths in it are relative to the file's folder.
+type Config struct {
+	Database  string    `yaml:"database"`  // SQLite file of the journal
+	Resolver  string    `yaml:"resolver"`  // DNS server as ip:port; empty asks the system
+	Directory Directory `yaml:"directory"` // where the computers are listed
+
+	// Credentials by name; Tiers say which hosts get which one, the first match
+	// wins; hosts that match none get the credential named "hosts".
+	Credentials map[string]Credential `yaml:"credentials"`
+	Tiers       []Tier                `yaml:"tiers"`
+
+	Select Select             `yaml:"select"`
+	Goal   rollout.Goal       `yaml:"goal"`
+	Policy rollout.Policy     `yaml:"policy"`
+	Waves  []rollout.WaveRule `yaml:"waves"`
+	Zones  []ZoneRule         `yaml:"zones"`
+	Limits Limits             `yaml:"limits"`
+	Listen string             `yaml:"listen"` // of the dashboard
+
+	dir string
+}
+
+// Directory is how LDAP is reached.
+type Directory struct {
+	URLs       []string `yaml:"urls"` // tried in order
+	Base       string   `yaml:"base"` // distinguished name; empty: the domain's
+	StartTLS   bool     `yaml:"start_tls"`
+	CAFile     string   `yaml:"ca_file"` // PEM roots for LDAPS; empty: the system's
+	Credential string   `yaml:"credential"`
+}
+
+// Credential is who we are. The secret is never in the file itself.
+type Credential struct {
+	Kind         string   `yaml:"kind"` // ntlm, kerberos or simple (LDAP over TLS only)
+	User         string   `yaml:"user"` // CORP\name or name@corp.example
+	PasswordFile string   `yaml:"password_file"`
+	PasswordEnv  string   `yaml:"password_env"`
+	Keytab       string   `yaml:"keytab"`
+	CCache       string   `yaml:"ccache"`
+	KDCs         []string `yaml:"kdcs"` // host:port; empty: found by DNS
+}
+
+// Tier gives a credential to the hosts of an OU or a role.
+type Tier struct {
+	OU         string       `yaml:"ou"`
+	Role       rollout.Role `yaml:"role"`
+	Credential string       `yaml:"credential"`
+}
+
+// Select narrows the directory to the hosts that are meant. Exclusions win.
+type Select struct {
+	OUs        []string         `yaml:"ous"` // distinguished names
+	Filter     string           `yaml:"filter"`
+	Names      []string         `yaml:"names"` // patterns with * and ?
+	Groups     []string         `yaml:"groups"`
+	OS         []string         `yaml:"os"`
+	Exclude    []string         `yaml:"exclude"` // patterns of names
+	StaleAfter rollout.Duration `yaml:"stale_after"`
+}
+
+// ZoneRule puts the hosts of a site or OU into a zone.
+type ZoneRule struct {
+	Zone rollout.Zone `yaml:"zone"`
+	OU   string       `yaml:"ou"`
+	Site string       `yaml:"site"`
+}
+
+// Limits bound what one process does at once.
+type Limits struct {
+	Parallel int              `yaml:"parallel"`  // hosts at once
+	Timeout  rollout.Duration `yaml:"timeout"`   // of one request to a host
+	StepTime rollout.Duration `yaml:"step_time"` // of one step, enrollment included
+	MaxAge   rollout.Duration `yaml:"max_age"`   // a plan is not made on older observations
+}
+
+func defaultConfig() Config {
+	return Config{
+		Database: "wavelock.db", Goal: rollout.GoalClose, Policy: rollout.DefaultPolicy(), Listen: "127.0.0.1:8686",
+		Directory: Directory{Credential: "directory"},
+		Select:    Select{StaleAfter: rollout.Duration(90 * 24 * time.Hour)},
+		Limits: Limits{Parallel: 50, Timeout: rollout.Duration(20 * time.Second), StepTime: rollout.Duration(3 * time.Minute),
+			MaxAge: rollout.Duration(24 * time.Hour)},
+		Waves: []rollout.WaveRule{
+			{Name: "canary", Count: 1, InFlight: 1, Limit: 1},
+			{Name: "early", Percent: 10, InFlight: 5, Limit: 2},
+			{Name: "rest", InFlight: 25, Limit: 5},
+		},
+	}
+}
+
+// configError is a configuration that cannot be used.
+type configError struct {
+	path string
+	err  error
+}
+
+func (e *configError) Error() string { return fmt.Sprintf("configuration %s: %v", e.path, e.err) }
+func (e *configError) Unwrap() error { return e.err }
+func (e *configError) ExitCode() int { return exitUsage }
+func (e *configError) Hint() string {
+	if errors.Is(e.err, fs.ErrNotExist) {
+		return "name the file with --config, or make a lab with one: wavelock lab up --dir lab"
+	}
+	return "the keys and their meaning are listed in the README under Configuration"
+}
+
+// loadConfig reads and checks the file. Unknown and ill-typed keys are errors
+// with line and column.
+func loadConfig(path string) (Config, error) {
+	cfg := defaultConfig()
+	f, err := os.Open(path)
+	if err != nil {
+		return cfg, &configError{path, unwrapPath(err)}
+	}
+	defer f.Close()
+	dec := yaml.NewDecoder(io.LimitReader(f, 1<<20), yaml.Strict())
+	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
+		return cfg, &configError{path, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))}
+	}
+	if cfg.dir, err = filepath.Abs(filepath.Dir(path)); err != nil {
+		return cfg, &configError{path, err}
+	}
+	if err := cfg.validate(); err != nil {
+		return cfg, &configError{path, err}
+	}
+	return cfg, nil
+}
+
+func unwrapPath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// path is a path of the file, made absolute.
+func (c Config) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+func (c Config) validate() error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(len(c.Directory.URLs) == 0, "directory.urls: no LDAP server is named")
+	for _, s := range c.Directory.URLs {
+		u, err := url.Parse(s)
+		bad(err != nil || u.Host == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps"), "directory.urls: %q is not like ldaps://dc1.corp.example", s)
+	}
+	if c.Resolver != "" {
+		_, _, err := net.SplitHostPort(c.Resolver)
+		bad(err != nil, "resolver: %q is not like 192.0.2.53:53", c.Resolver)
+	}
+	_, ok := c.Credentials[c.Directory.Credential]
+	bad(!ok, "directory.credential: there is no credential %q", c.Directory.Credential)
+	for name, cr := range c.Credentials {
+		if err := cr.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("credentials.%s: %w", name, err))
+		}
+	}
+	for i, t := range c.Tiers {
+		_, ok := c.Credentials[t.Credential]
+		bad(!ok, "tiers, entry %d: there is no credential %q", i+1, t.Credential)
+		bad(t.OU == "" && t.Role == "", "tiers, entry %d: an ou or a role is needed", i+1)
+	}
+	bad(c.Goal.Actions() == nil, "goal: %q is neither secure nor close", c.Goal)
+	bad(c.Limits.Parallel < 1 || c.Limits.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", c.Limits.Parallel)
+	bad(c.Limits.Timeout <= 0 || c.Limits.StepTime <= 0, "limits: timeout and step_time have to be positive")
+	for i, w := range c.Waves {
+		bad(w.InFlight < 1 || w.Limit < 1, "waves, entry %d: in_flight and limit have to be 1 at least", i+1)
+		bad(w.Percent < 0 || w.Percent > 100 || w.Count < 0, "waves, entry %d: percent is 0 to 100, count is not negative", i+1)
+	}
+	bad(len(c.Waves) == 0, "waves: at least one is needed")
+	if err := c.Policy.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("policy: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Credential) validate() error {
+	switch c.Kind {
+	case "ntlm", "simple":
+		if c.User == "" {
+			return errors.New("user: nobody is named")
+		}
+	case "kerberos":
+		if c.User == "" && c.CCache == "" {
+			return errors.New("user or ccache is needed")
+		}
+	default:
+		return fmt.Errorf("kind: %q is not ntlm, kerberos or simple", c.Kind)
+	}
+	return nil
+}

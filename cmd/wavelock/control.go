@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/user"
+
+	"github.com/spf13/cobra"
+
+	"wavelock/rollout"
+	"wavelock/rollout/journal"
+)
+
+// person is who speaks to a campaign.
+func person() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "unknown"
+}
+
+// word is what a person can say to a campaign: one event, if the campaign can take it.
+type word func(*rollout.Plan, *rollout.State) (rollout.Event, error)
+
+// speak writes a person's word into the journal. Whoever runs the campaign, here
+// or in another process, hears it within a second.
+func (a *app) speak(ctx context.Context, id string, w word) error {
+	cfg, err := loadConfig(a.config)
+	if err != nil {
+		return err
+	}
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	return a.say(ctx, j, rollout.CampaignID(id), w)
+}
+
+func (a *app) say(ctx context.Context, j *journal.Journal, id rollout.CampaignID, w word) error {
+	plan, state, err := replay(ctx, j, id)
+	if err != nil {
+		return err
+	}
+	ev, err := w(plan, state)
+	if err != nil {
+		return err
+	}
+	ev.Campaign, ev.At, ev.Actor = plan.ID, a.now(), person()
+	_, err = j.Append(ctx, ev)
+	return err
+}
+
+// replay is a campaign as its journal tells it.
+func replay(ctx context.Context, j *journal.Journal, id rollout.CampaignID) (*rollout.Plan, *rollout.State, error) {
+	plan, err := j.Plan(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	state := rollout.NewState(&plan)
+	for ev, err := range j.Events(ctx, id, 0) {
+		if err != nil {
+			return nil, nil, err
+		}
+		state.Apply(ev)
+	}
+	return &plan, state, nil
+}
+
+// plain is a word that any campaign can take that is not over.
+func plain(kind rollout.EventKind, why *string) word {
+	return func(_ *rollout.Plan, s *rollout.State) (rollout.Event, error) {
+		return rollout.Event{Kind: kind, Detail: *why}, unfinished(s)
+	}
+}
+
+func unfinished(s *rollout.State) error {
+	if s.Finished {
+		return failWith(exitError, "see wavelock status", "the campaign %s is over", s.Campaign)
+	}
+	return nil
+}
+
+// newWord is a command that says one word to a campaign.
+func newWord(a *app, c *cobra.Command, said string, w func(why *string) word) *cobra.Command {
+	var why string
+	c.GroupID, c.Args = "roll", exactly("the name of a campaign")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := a.speak(c.Context(), args[0], w(&why)); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(a.out, said+"\n", args[0])
+		return err
+	}
+	c.Flags().StringVar(&why, "why", "", "reason, for the journal")
+	return c
+}
+
+func newPause(a *app) *cobra.Command {
+	return newWord(a, &cobra.Command{
+		Use:     "pause CAMPAIGN",
+		Short:   "Start nothing new; what is in flight ends, failed hosts are still put back",
+		Example: "  wavelock pause spring --why 'change freeze'",
+	}, "%s is paused", func(why *string) word { return plain(rollout.EvPaused, why) })
+}
+
+func newResume(a *app) *cobra.Command {
+	return newWord(a, &cobra.Command{
+		Use:   "resume CAMPAIGN",
+		Short: "Lift a pause, or go on after a halted wave",
+		Long: `Lift a pause, or go on after a wave that was halted and put back. The halted
+wave stays as it is: its hosts are left for another plan. The campaign itself is
+worked on by wavelock run.`,
+		Example: "  wavelock resume spring && wavelock run spring.json",
+	}, "%s goes on with wavelock run", func(why *string) word {
+		return func(p *rollout.Plan, s *rollout.State) (rollout.Event, error) {
+			if s.Halted > 0 && s.Waves[s.Halted-1].Status != rollout.WaveEnded {
+				return rollout.Event{}, failWith(exitWaiting, "wavelock run brings it to its end", "wave %d of %s is still being put back", s.Halted, p.ID)
+			}
+			return rollout.Event{Kind: rollout.EvResumed, Detail: *why}, unfinished(s)
+		}
+	})
+}
+
+func newAbort(a *app) *cobra.Command {
+	return newWord(a, &cobra.Command{
+		Use:     "abort CAMPAIGN",
+		Short:   "End a campaign where it is: hosts that failed are put back, hosts that passed stay",
+		Example: "  wavelock abort spring --why 'superseded by summer'",
+	}, "%s is aborted; wavelock run brings it to its end", func(why *string) word { return plain(rollout.EvAborted, why) })
+}
+
+func newRollback(a *app) *cobra.Command {
+	return newWord(a, &cobra.Command{
+		Use:     "rollback CAMPAIGN",
+		Short:   "Put every host that the campaign touched back to its before-image",
+		Example: "  wavelock rollback spring --why 'a vendor needs 5985' && wavelock run spring.json",
+	}, "%s is put back by wavelock run", func(why *string) word {
+		return func(*rollout.Plan, *rollout.State) (rollout.Event, error) {
+			return rollout.Event{Kind: rollout.EvRollback, Detail: *why}, nil
+		}
+	})
+}
+
+func newApprove(a *app) *cobra.Command {
+	var wave int
+	c := newWord(a, &cobra.Command{
+		Use:   "approve CAMPAIGN",
+		Short: "Approve a campaign's plan by its hash, or one wave that waits for it",
+		Example: `  wavelock approve spring
+  wavelock approve spring --wave 3 --why CHG0042`,
+	}, "%s is approved", func(why *string) word { return approval(&wave, why) })
+	c.Flags().IntVar(&wave, "wave", 0, "number of the wave, from 1; without it the plan itself")
+	return c
+}
+
+// approval binds the plan's approval to the hash of the plan in the journal.
+func approval(wave *int, why *string) word {
+	return func(p *rollout.Plan, s *rollout.State) (rollout.Event, error) {
+		if *wave < 0 || *wave > len(p.Waves) {
+			return rollout.Event{}, failWith(exitUsage, "waves are counted from 1", "%s has no wave %d", p.ID, *wave)
+		}
+		if *wave > 0 {
+			return rollout.Event{Kind: rollout.EvApproved, Wave: *wave, Detail: *why}, unfinished(s)
+		}
+		return rollout.Event{Kind: rollout.EvApproved, Detail: p.Hash()}, unfinished(s)
+	}
+}

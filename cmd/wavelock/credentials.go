@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"wavelock/ldapdisco/logon"
+	"wavelock/rollout"
+)
+
+// secret reads a credential's password: from its file, its environment variable,
+// or the person at the terminal. It is never taken from a flag or the configuration.
+func (a *app) secret(cfg Config, name string, c Credential) (logon.Secret, error) {
+	switch {
+	case c.PasswordFile != "":
+		b, err := os.ReadFile(cfg.path(c.PasswordFile))
+		if err != nil {
+			return "", failWith(exitUsage, "see credentials."+name+" in the configuration", "read the password of credential %q: %w", name, err)
+		}
+		return logon.Secret(strings.TrimRight(string(b), "\r\n")), nil
+	case c.PasswordEnv != "":
+		v, ok := os.LookupEnv(c.PasswordEnv)
+		if !ok {
+			return "", failWith(exitUsage, "set it, or use password_file", "the environment variable %s with the password of credential %q is not set", c.PasswordEnv, name)
+		}
+		return logon.Secret(v), nil
+	}
+	f, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return "", failWith(exitUsage, "give it a password_file or password_env, or run on a terminal to be asked", "there is no password for credential %q", name)
+	}
+	fmt.Fprintf(a.err, "password of %s: ", c.User)
+	b, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(a.err)
+	if err != nil {
+		return "", fmt.Errorf("read the password of credential %q: %w", name, err)
+	}
+	return logon.Secret(b), nil
+}
+
+// split takes CORP\name and name@corp.example apart.
+func splitUser(s string) (domain, user string) {
+	if d, u, ok := strings.Cut(s, `\`); ok {
+		return d, u
+	}
+	if u, d, ok := strings.Cut(s, "@"); ok {
+		return d, u
+	}
+	return "", s
+}
+
+// login makes the named credential into something that can log on.
+func (a *app) login(cfg Config, name string) (logon.Login, error) {
+	c, ok := cfg.Credentials[name]
+	if !ok {
+		return nil, failWith(exitUsage, "add it under credentials", "there is no credential %q in the configuration", name)
+	}
+	domain, user := splitUser(c.User)
+	if c.Kind == "kerberos" {
+		return a.kerberos(cfg, name, c, domain, user)
+	}
+	password, err := a.secret(cfg, name, c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Kind != "ntlm" {
+		return nil, failWith(exitUsage, "use kind: ntlm or kerberos", "credential %q is of kind %s, which Windows hosts do not take", name, c.Kind)
+	}
+	return logon.NTLM(domain, user, password), nil
+}
+
+func (a *app) kerberos(cfg Config, name string, c Credential, realm, user string) (logon.Login, error) {
+	k := logon.KerberosConfig{Realm: strings.ToUpper(realm), User: user, Keytab: cfg.path(c.Keytab), CCache: cfg.path(c.CCache), KDCs: c.KDCs}
+	if c.Keytab == "" && c.CCache == "" {
+		password, err := a.secret(cfg, name, c)
+		if err != nil {
+			return nil, err
+		}
+		k.Password = password
+	}
+	l, err := logon.Kerberos(k)
+	if err != nil {
+		return nil, fmt.Errorf("credential %q: %w", name, err)
+	}
+	return l, nil
+}
+
+// hostLogins are the logins of all tiers, each made once.
+type hostLogins struct {
+	tiers    []Tier
+	byName   map[string]logon.Login
+	fallback string
+}
+
+const hostsCredential = "hosts"
+
+func (a *app) hostLogins(cfg Config) (*hostLogins, error) {
+	l := &hostLogins{tiers: cfg.Tiers, byName: map[string]logon.Login{}, fallback: hostsCredential}
+	names := []string{hostsCredential}
+	for _, t := range cfg.Tiers {
+		names = append(names, t.Credential)
+	}
+	for _, n := range names {
+		if _, done := l.byName[n]; done {
+			continue
+		}
+		login, err := a.login(cfg, n)
+		if err != nil {
+			return nil, err
+		}
+		l.byName[n] = login
+	}
+	return l, nil
+}
+
+// forHost is the login of the first tier that the host belongs to.
+func (l *hostLogins) forHost(h rollout.Host) logon.Login {
+	for _, t := range l.tiers {
+		if (t.Role != "" && h.Has(t.Role)) || (t.OU != "" && inOU(h.OU, t.OU)) {
+			return l.byName[t.Credential]
+		}
+	}
+	return l.byName[l.fallback]
+}
+
+func inOU(have, ou string) bool {
+	have, ou = strings.ToLower(have), strings.ToLower(ou)
+	return have == ou || strings.HasPrefix(have, ou+"/")
+}
+
+// close ends the logins that keep something open, such as a ticket renewal.
+func (l *hostLogins) close() error {
+	var errs []error
+	for _, login := range l.byName {
+		if c, ok := login.(interface{ Close() error }); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"wavelock/ldapdisco"
+	"wavelock/rollout"
+	"wavelock/rollout/machine"
+)
+
+// resolver asks the DNS server of the configuration, or the system.
+func (c Config) resolver() *net.Resolver {
+	if c.Resolver == "" {
+		return net.DefaultResolver
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: 5 * time.Second}
+		return d.DialContext(ctx, network, c.Resolver)
+	}}
+}
+
+// lookup resolves a host's name.
+func (c Config) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	return c.resolver().LookupNetIP(ctx, "ip", host)
+}
+
+// dialer reaches names through the configuration's resolver.
+func (c Config) dialer() *net.Dialer {
+	return &net.Dialer{Timeout: 10 * time.Second, Resolver: c.resolver()}
+}
+
+// openDirectory connects to LDAP and logs on.
+func (a *app) openDirectory(ctx context.Context, cfg Config) (*ldapdisco.Directory, error) {
+	dc := ldapdisco.Config{URLs: cfg.Directory.URLs, BaseDN: cfg.Directory.Base, StartTLS: cfg.Directory.StartTLS,
+		Dial: cfg.dialer().DialContext, Timeout: 30 * time.Second, Log: a.logger()}
+	if f := cfg.Directory.CAFile; f != "" {
+		pool, err := readRoots(cfg.path(f))
+		if err != nil {
+			return nil, err
+		}
+		dc.Roots = pool
+	}
+	cr := cfg.Credentials[cfg.Directory.Credential]
+	if cr.Kind == "simple" {
+		password, err := a.secret(cfg, cfg.Directory.Credential, cr)
+		if err != nil {
+			return nil, err
+		}
+		dc.Simple = &ldapdisco.Simple{User: cr.User, Password: password}
+	} else {
+		login, err := a.login(cfg, cfg.Directory.Credential)
+		if err != nil {
+			return nil, err
+		}
+		dc.Login = login
+	}
+	d, err := ldapdisco.Dial(ctx, dc)
+	if err != nil {
+		return nil, directoryError(err)
+	}
+	return d, nil
+}
+
+// directoryError gives an error of the directory its exit code.
+func directoryError(err error) error {
+	var e *ldapdisco.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	code := exitUnreachable
+	if e.Logon() {
+		code = exitLogon
+	}
+	return &coded{error: err, code: code, hint: e.Hint()}
+}
+
+func readRoots(file string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, failWith(exitUsage, "directory.ca_file has to be a PEM file with the CA's certificate", "read %s: %w", file, unwrapPath(err))
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, failWith(exitUsage, "directory.ca_file has to be a PEM file with the CA's certificate", "there is no certificate in %s", file)
+	}
+	return pool, nil
+}
+
+// found is a computer of the directory as the rest of the program sees it.
+type found struct {
+	Host    rollout.Host `json:"host"`
+	Problem string       `json:"problem,omitempty"` // why it cannot be managed
+	Detail  string       `json:"detail,omitempty"`
+}
+
+// computers reads the selected computers of the domain.
+func (a *app) computers(ctx context.Context, cfg Config, d *ldapdisco.Directory) ([]found, error) {
+	q := ldapdisco.Query{Bases: cfg.Select.OUs, Filter: cfg.Select.Filter, Names: cfg.Select.Names, Groups: cfg.Select.Groups,
+		OS: cfg.Select.OS, Exclude: cfg.Select.Exclude, StaleAfter: cfg.Select.StaleAfter.D(), Now: a.now()}
+	domain, err := d.Domain(ctx)
+	if err != nil {
+		return nil, directoryError(err)
+	}
+	var all []found
+	for c, err := range d.Computers(ctx, q) {
+		if err != nil {
+			return nil, directoryError(err)
+		}
+		all = append(all, cfg.toHost(c, domain.DNSName))
+	}
+	if len(all) == 0 {
+		return nil, failWith(exitError, "look at select: in the configuration; an empty one takes every Windows computer", "the directory has no computer that is selected")
+	}
+	return all, nil
+}
+
+// toHost turns a computer of the directory into a host of the rollout.
+func (c Config) toHost(from ldapdisco.Computer, domain string) found {
+	h := rollout.Host{ID: rollout.HostID(strings.ToLower(from.DNSHostName)), GUID: from.GUID, SID: from.SID, Account: from.Account,
+		Domain: strings.ToLower(domain), OU: from.OU, Site: from.Site, OS: from.OS, Groups: from.MemberOf, Cluster: from.Cluster}
+	for _, r := range from.Roles {
+		h.Roles = append(h.Roles, rollout.Role(r))
+	}
+	if name, err := os.Hostname(); err == nil && strings.EqualFold(string(h.ID), name) {
+		h.Roles = append(h.Roles, rollout.RoleController)
+	}
+	for _, z := range c.Zones {
+		if (z.Site == "" || strings.EqualFold(z.Site, h.Site)) && (z.OU == "" || inOU(h.OU, z.OU)) {
+			h.Zone = z.Zone
+			break
+		}
+	}
+	f := found{Host: h}
+	if h.ID == "" {
+		h.ID = rollout.HostID(strings.ToLower(strings.TrimSuffix(from.Account, "$")))
+		f.Host = h
+	}
+	if p := from.Problem; p != nil {
+		f.Problem, f.Detail = p.Code, p.Detail
+	}
+	return f
+}
+
+// fleet opens hosts with the credentials of their tiers and trusts the given roots.
+func (a *app) fleet(cfg Config, logins *hostLogins, roots [][]byte, policy rollout.Policy) (*machine.Fleet, error) {
+	pool := x509.NewCertPool()
+	for _, der := range roots {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("read an enterprise root: %w", err)
+		}
+		pool.AddCert(c)
+	}
+	return machine.New(machine.Config{Login: logins.forHost, Roots: pool, Resolve: cfg.lookup, HTTPPort: policy.HTTPPort, HTTPSPort: policy.Port,
+		Timeout: cfg.Limits.Timeout.D(), Now: a.now, Log: a.logger()})
+}

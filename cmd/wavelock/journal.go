@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+
+	"wavelock/rollout"
+	"wavelock/rollout/engine"
+	"wavelock/rollout/journal"
+	"wavelock/rollout/machine"
+)
+
+// openJournal opens the database of the configuration.
+func (a *app) openJournal(ctx context.Context, cfg Config) (*journal.Journal, error) {
+	return journal.Open(ctx, journal.Config{Path: cfg.path(cfg.Database), Log: a.logger(), Now: a.now})
+}
+
+var (
+	_ engine.Store = (*journal.Journal)(nil)
+	_ engine.Queue = (*journal.Journal)(nil)
+)
+
+// machines gives the engine computers as it wants them.
+type machines struct{ fleet *machine.Fleet }
+
+func (m machines) Open(ctx context.Context, host rollout.Host) (engine.Machine, error) {
+	return m.fleet.Open(ctx, host)
+}
+
+var _ engine.Machines = machines{}

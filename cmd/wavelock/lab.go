@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wavelock/rollout/lab"
+	"wavelock/rollout/machinetest"
+)
+
+func newLab(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "lab", GroupID: "try",
+		Short: "A simulated domain to rehearse on",
+	}
+	c.AddCommand(newLabUp(a))
+	return c
+}
+
+type labOptions struct {
+	Hosts   int
+	Seed    uint64
+	Latency time.Duration
+	Dir     string
+	Faults  []string
+}
+
+func newLabUp(a *app) *cobra.Command {
+	o := labOptions{Hosts: 40, Seed: 1, Dir: "lab"}
+	var faults strings.Builder
+	for _, f := range machinetest.Faults {
+		fmt.Fprintf(&faults, "  %-20s %s\n", f.Name, f.Doc)
+	}
+	c := &cobra.Command{
+		Use: "up", Args: exactly(),
+		Short: "Start a simulated domain and run it until interrupted",
+		Long: "Start a directory, a CA, a DNS server and Windows computers on loopback, and write\n" +
+			"wavelock.yaml, ca.pem and hosts.csv for them. Without --fault nothing is wrong.\n\nFAULTS\n" + faults.String(),
+		Example: "  wavelock lab up --hosts 100 --dir lab --fault wrong-certificate:2 &\n  cd lab && wavelock assess",
+		RunE:    func(c *cobra.Command, _ []string) error { return a.labUp(c.Context(), o) },
+	}
+	f := c.Flags()
+	f.IntVar(&o.Hosts, "hosts", o.Hosts, "simulated computers")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "decides who meets a fault")
+	f.DurationVar(&o.Latency, "latency", 0, "delay of every answer of a computer")
+	f.StringVar(&o.Dir, "dir", o.Dir, "folder for the files")
+	f.StringArrayVar(&o.Faults, "fault", nil, "NAME:COUNT, may be given again")
+	return c
+}
+
+func (a *app) labUp(ctx context.Context, o labOptions) error {
+	cfg := lab.Config{Hosts: o.Hosts, Seed: o.Seed, Latency: o.Latency, Faults: map[string]int{}, Log: a.logger()}
+	for _, s := range o.Faults {
+		name, count, _ := strings.Cut(s, ":")
+		n, err := strconv.Atoi(count)
+		if err != nil || n < 1 {
+			return failWith(exitUsage, "write it as wrong-certificate:2", "--fault %q has no count", s)
+		}
+		if _, err := machinetest.ParseFault(name); err != nil {
+			return failWith(exitUsage, "wavelock lab up --help lists them", "--fault %q: %w", s, err)
+		}
+		cfg.Faults[name] = n
+	}
+	l, err := lab.Start(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("start the lab: %w", err)
+	}
+	defer l.Close()
+	if err := l.WriteFiles(o.Dir); err != nil {
+		return err
+	}
+	a.progress("%s are up; use --config %s; Ctrl-C ends the lab", plural(o.Hosts, "computer"), filepath.Join(o.Dir, "wavelock.yaml"))
+	<-ctx.Done()
+	return nil
+}

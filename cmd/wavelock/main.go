@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"wavelock/rollout"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program as a function of its surroundings; only main exits.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := newApp(stdin, stdout, stderr)
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(stderr, "wavelock: interrupted")
+		return exitInterrupted
+	}
+	tell(stderr, err)
+	return exitCode(err)
+}
+
+// The exit codes, as the help of the root command lists them.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2 // flags or configuration
+	exitWaiting     = 3 // the campaign is not over: hosts wait for something else, or a person has to act
+	exitHalted      = 4 // an error budget was used up
+	exitLogon       = 5 // credentials were refused
+	exitUnreachable = 6 // the directory could not be reached or trusted
+	exitBusy        = 7 // another process runs the campaign
+	exitPlan        = 8 // the plan is not the one that was approved
+	exitFindings    = 9 // verify found hosts that are not as they should be
+	exitInterrupted = 130
+)
+
+// coded is an error that knows its exit code.
+type coded struct {
+	error
+	code int
+	hint string
+}
+
+func (c *coded) Unwrap() error { return c.error }
+
+// Hint is what to do about it.
+func (c *coded) Hint() string { return c.hint }
+
+func failWith(code int, hint, format string, args ...any) error {
+	return &coded{error: fmt.Errorf(format, args...), code: code, hint: hint}
+}
+
+func exitCode(err error) int {
+	var c *coded
+	if errors.As(err, &c) {
+		return c.code
+	}
+	var e interface{ ExitCode() int }
+	if errors.As(err, &e) {
+		return e.ExitCode()
+	}
+	var f *rollout.Failure
+	if errors.As(err, &f) && (f.Reason == rollout.ReasonLogonRefused || f.Reason == rollout.ReasonAccessDenied) {
+		return exitLogon
+	}
+	return exitError
+}
+
+// tell prints the error and, when something in its chain has one, the hint.
+func tell(w io.Writer, err error) {
+	fmt.Fprintf(w, "wavelock: error: %v\n", err)
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		fmt.Fprintf(w, "wavelock: hint: %s\n", h.Hint())
+	}
+}

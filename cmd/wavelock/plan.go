@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wavelock/rollout"
+)
+
+func newPlan(a *app) *cobra.Command {
+	o := planOptions{Out: "plan.json"}
+	c := &cobra.Command{
+		Use: "plan", GroupID: "roll", Args: exactly(),
+		Short: "Decide who is moved, in which order, how much at once; nothing is changed",
+		Long: `Make a plan from what assess saw and write it to a file with its hash. The hash
+is what is approved: wavelock run refuses a file that differs from it. The same
+observations and seed give the same waves.`,
+		Example: "  wavelock plan --out spring.json --name spring\n  wavelock plan --goal secure --seed 7",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(a.config)
+			if err != nil {
+				return err
+			}
+			return a.plan(c.Context(), cfg, o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Out, "out", o.Out, "file to write")
+	f.StringVar(&o.Name, "name", "", "name of the campaign (default: the file's name)")
+	f.Uint64Var(&o.Seed, "seed", 1, "decides who is a canary")
+	f.StringVar(&o.Goal, "goal", "", "secure or close (default: from the configuration)")
+	return c
+}
+
+type planOptions struct {
+	Out, Name, Goal string
+	Seed            uint64
+}
+
+func (a *app) plan(ctx context.Context, cfg Config, o planOptions) error {
+	p, err := a.makePlan(ctx, cfg, o)
+	if err != nil {
+		return err
+	}
+	if err := writePlan(o.Out, p); err != nil {
+		return err
+	}
+	return a.showPlan(p, o.Out)
+}
+
+func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.Plan, error) {
+	in := rollout.Intent{ID: campaignName(o), Made: a.now(), MadeBy: person(), Goal: cfg.Goal, Seed: o.Seed, Policy: cfg.Policy, Waves: cfg.Waves}
+	if o.Goal != "" {
+		in.Goal = rollout.Goal(o.Goal)
+	}
+	if in.Goal.Actions() == nil {
+		return rollout.Plan{}, failWith(exitUsage, "use secure or close", "--goal %q is no goal", o.Goal)
+	}
+	d, err := a.openDirectory(ctx, cfg)
+	if err != nil {
+		return rollout.Plan{}, err
+	}
+	defer d.Close()
+	roots, err := d.Roots(ctx)
+	if err != nil {
+		return rollout.Plan{}, directoryError(err)
+	}
+	in.Roots = roots.Trusted()
+	if len(in.Roots) == 0 {
+		return rollout.Plan{}, failWith(exitError, "an enterprise CA publishes its root there; without one no certificate could be proved", "the directory has no Certification Authorities")
+	}
+	subjects, left, err := a.subjects(ctx, cfg)
+	if err != nil {
+		return rollout.Plan{}, err
+	}
+	p := rollout.NewPlan(in, subjects)
+	p.Left = append(p.Left, left...)
+	if err := p.Validate(); err != nil {
+		return rollout.Plan{}, failWith(exitError, "see wavelock assess for what stands in the way", "no plan can be made: %w", err)
+	}
+	return p, nil
+}
+
+func campaignName(o planOptions) rollout.CampaignID {
+	if o.Name != "" {
+		return rollout.CampaignID(o.Name)
+	}
+	base := o.Out[strings.LastIndexAny(o.Out, `/\`)+1:]
+	return rollout.CampaignID(strings.TrimSuffix(base, ".json"))
+}
+
+// subjects are the hosts that were assessed lately, and those that cannot be planned.
+func (a *app) subjects(ctx context.Context, cfg Config) ([]rollout.Subject, []rollout.LeftOut, error) {
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer j.Close()
+	records, err := j.Hosts(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var subjects []rollout.Subject
+	var left []rollout.LeftOut
+	for _, r := range records {
+		switch {
+		case r.Problem != "" || r.Observation == nil:
+			left = append(left, rollout.LeftOut{Host: r.Host.ID, OU: r.Host.OU, Class: rollout.ClassUnknown, Reason: rollout.Reason(r.Problem), Detail: "see wavelock discover and assess"})
+		case a.now().Sub(r.Observation.At) > cfg.Limits.MaxAge.D():
+			left = append(left, rollout.LeftOut{Host: r.Host.ID, OU: r.Host.OU, Class: rollout.ClassUnknown, Reason: rollout.ReasonNotObserved,
+				Detail: fmt.Sprintf("last seen %s, older than limits.max_age", r.Observation.At.Format("2006-01-02 15:04"))})
+		default:
+			subjects = append(subjects, rollout.Subject{Host: r.Host, Observation: *r.Observation})
+		}
+	}
+	if len(subjects) == 0 {
+		return nil, nil, failWith(exitError, "run wavelock assess first", "no host was assessed within limits.max_age (%v)", cfg.Limits.MaxAge)
+	}
+	return subjects, left, nil
+}
+
+func (a *app) showPlan(p rollout.Plan, file string) error {
+	t := table{head: []string{"WAVE", "NAME", "HOSTS", "AT ONCE", "STOPS AT", "CANARIES AND OTHERS"}}
+	for i, w := range p.Waves {
+		names := make([]string, len(w.Hosts))
+		for k, id := range w.Hosts {
+			names[k], _, _ = strings.Cut(string(id), ".")
+		}
+		t.add(i+1, w.Name, len(w.Hosts), w.InFlight, plural(w.Limit, "failure"), listed(names, 5))
+	}
+	if err := t.write(a.out, a.output, planFile{Hash: p.Hash(), Plan: p}); err != nil {
+		return err
+	}
+	for _, l := range p.Left {
+		a.progress("left out: %s, %s: %s", l.Host, l.Reason, l.Detail)
+	}
+	a.progress("%s in %s; the plan is in %s, its hash begins with %.12s", plural(len(p.Hosts), "host"), plural(len(p.Waves), "wave"), file, p.Hash())
+	return nil
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"wavelock/rollout"
+)
+
+// planFile is a plan as it lies on disk: with the hash that people compare.
+type planFile struct {
+	Hash string       `json:"hash"`
+	Plan rollout.Plan `json:"plan"`
+}
+
+// writePlan writes the plan beside its final name and renames it: a plan file is
+// whole or not there.
+func writePlan(path string, p rollout.Plan) error {
+	b, err := json.MarshalIndent(planFile{Hash: p.Hash(), Plan: p}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the plan: %w", err)
+	}
+	return writeWhole(path, append(b, '\n'), 0o600)
+}
+
+func writeWhole(path string, b []byte, mode os.FileMode) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, unwrapPath(err))
+	}
+	defer os.Remove(tmp.Name()) // gone already when all went well
+	_, err = tmp.Write(b)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Chmod(tmp.Name(), mode)
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, unwrapPath(err))
+	}
+	return nil
+}
+
+// readPlan reads a plan and refuses one that was edited.
+func readPlan(path string) (rollout.Plan, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return rollout.Plan{}, failWith(exitUsage, "make one with wavelock plan --out "+path, "read the plan %s: %w", path, unwrapPath(err))
+	}
+	var f planFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return rollout.Plan{}, failWith(exitPlan, "make a new one with wavelock plan", "read the plan %s: %w", path, err)
+	}
+	if got := f.Plan.Hash(); got != f.Hash {
+		return rollout.Plan{}, failWith(exitPlan, "a plan is never edited by hand: change the configuration and plan again",
+			"the plan %s was edited: it says its hash is %.12s, but it is %.12s", path, f.Hash, got)
+	}
+	if err := f.Plan.Validate(); err != nil {
+		return rollout.Plan{}, failWith(exitPlan, "make a new one with wavelock plan", "the plan %s cannot be run: %w", path, err)
+	}
+	return f.Plan, nil
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wavelock/rollout"
+	"wavelock/rollout/journal"
+)
+
+func newReport(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "report", GroupID: "look", Args: exactly(),
+		Short:   "Coverage of HTTPS over all known hosts, by class and OU",
+		Example: "  wavelock report\n  wavelock report -o json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(a.config)
+			if err != nil {
+				return err
+			}
+			return a.report(c.Context(), cfg)
+		},
+	}
+}
+
+// coverage is how far the fleet is, as last observed.
+type coverage struct {
+	At        time.Time `json:"at"`
+	Hosts     int       `json:"hosts"`
+	HTTPSOnly int       `json:"https-only"`
+	Both      int       `json:"both"`
+	HTTPOnly  int       `json:"http-only"`
+	None      int       `json:"none"`
+	Unknown   int       `json:"unknown"`
+
+	OUs       []rollout.OUView `json:"ous"`
+	Computers []covered        `json:"computers"`
+}
+
+type covered struct {
+	Host  rollout.HostID `json:"host"`
+	OU    string         `json:"ou,omitempty"`
+	Class rollout.Class  `json:"class"`
+	Seen  time.Time      `json:"seen,omitzero"`
+	Why   string         `json:"why,omitempty"`
+}
+
+func (c *coverage) counter(k rollout.Class) *int {
+	switch k {
+	case rollout.ClassHTTPSOnly:
+		return &c.HTTPSOnly
+	case rollout.ClassBoth:
+		return &c.Both
+	case rollout.ClassHTTPOnly:
+		return &c.HTTPOnly
+	case rollout.ClassNone:
+		return &c.None
+	}
+	return &c.Unknown
+}
+
+func newCoverage(records []journal.Record, now time.Time) coverage {
+	c := coverage{At: now, Hosts: len(records)}
+	ous := map[string]*rollout.OUView{}
+	for _, r := range records {
+		class := r.Class
+		if class == "" {
+			class = rollout.ClassUnknown
+		}
+		*c.counter(class)++
+		o := ous[r.Host.OU]
+		if o == nil {
+			o = &rollout.OUView{OU: r.Host.OU, Classes: map[rollout.Class]int{}}
+			ous[r.Host.OU] = o
+		}
+		o.Hosts++
+		o.Classes[class]++
+		row := covered{Host: r.Host.ID, OU: r.Host.OU, Class: class, Why: r.Problem}
+		if r.Observation != nil {
+			row.Seen = r.Observation.At
+		}
+		c.Computers = append(c.Computers, row)
+	}
+	for _, o := range ous {
+		c.OUs = append(c.OUs, *o)
+	}
+	slices.SortFunc(c.OUs, func(a, b rollout.OUView) int { return cmp.Compare(a.OU, b.OU) })
+	return c
+}
+
+func (a *app) report(ctx context.Context, cfg Config) error {
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	records, err := j.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		return failWith(exitError, "run wavelock assess first", "no host is known yet")
+	}
+	return a.showCoverage(newCoverage(records, a.now()))
+}
+
+// showCoverage prints classes by OU; as CSV it lists the computers.
+func (a *app) showCoverage(c coverage) error {
+	if a.output == "csv" {
+		t := table{head: []string{"host", "ou", "class", "seen", "why"}}
+		for _, r := range c.Computers {
+			t.add(r.Host, r.OU, r.Class, r.Seen.Format(time.RFC3339), r.Why)
+		}
+		return t.write(a.out, a.output, c)
+	}
+	t := table{head: []string{"OU", "HOSTS"}}
+	for _, k := range rollout.Classes() {
+		t.head = append(t.head, string(k))
+	}
+	for _, o := range c.OUs {
+		t.add(row(o.OU, o.Hosts, o.Classes)...)
+	}
+	all := map[rollout.Class]int{}
+	for _, k := range rollout.Classes() {
+		all[k] = *c.counter(k)
+	}
+	t.add(row("all", c.Hosts, all)...)
+	if err := t.write(a.out, a.output, c); err != nil {
+		return err
+	}
+	if a.output == "table" && c.Hosts > 0 {
+		fmt.Fprintf(a.out, "\n%d of %d hosts (%d %%) answer over HTTPS only\n", c.HTTPSOnly, c.Hosts, c.HTTPSOnly*100/c.Hosts)
+	}
+	return nil
+}
+
+func row(ou string, hosts int, classes map[rollout.Class]int) []any {
+	cells := []any{ou, hosts}
+	for _, k := range rollout.Classes() {
+		cells = append(cells, classes[k])
+	}
+	return cells
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// app is the program's surroundings and the flags that every command shares.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	now      func() time.Time
+
+	config  string
+	output  string
+	noColor bool
+	quiet   bool
+	verbose bool
+}
+
+func newApp(in io.Reader, out, err io.Writer) *app {
+	return &app{in: in, out: out, err: err, now: time.Now}
+}
+
+// version is set when a release is built; else the build's own information is used.
+var version = ""
+
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "development"
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "wavelock",
+		Short: "Move a Windows domain from WinRM over HTTP to HTTPS, without locking anybody out",
+		Long: `wavelock moves a Windows domain's remote management from WinRM over HTTP (5985)
+to WinRM over HTTPS (5986): it finds the computers over LDAP, gets each a machine
+certificate, creates the HTTPS listener, proves from outside that it works, and
+then removes HTTP in waves. The undo of that removal runs on the host itself.
+
+EXIT STATUS
+  0  done                                  5  credentials were refused
+  1  an error                              6  the directory is unreachable or untrusted
+  2  wrong flags or configuration          7  another process runs the campaign
+  3  hosts wait, or a person has to act    8  the plan is not the approved one
+  4  an error budget was used up           9  verify found something
+  130  interrupted; run again to go on`,
+		Example: `  wavelock demo                      the whole job on a simulated domain
+  wavelock assess                    look at every host; nothing is changed
+  wavelock plan --out plan.json      who, in which order, how much at once
+  wavelock run plan.json             do it; again to resume`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       versionString(),
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			switch a.output {
+			case "table", "json", "csv":
+				return nil
+			}
+			return failWith(exitUsage, "use table, json or csv", "--output %q is unknown", a.output)
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.config, "config", "wavelock.yaml", "configuration file")
+	f.StringVarP(&a.output, "output", "o", "table", "table, json or csv")
+	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done, to standard error")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%w", err)
+	})
+	root.AddGroup(&cobra.Group{ID: "look", Title: "Look (nothing is changed):"},
+		&cobra.Group{ID: "roll", Title: "Roll out:"},
+		&cobra.Group{ID: "try", Title: "Try it:"})
+	root.AddCommand(newDiscover(a), newAssess(a), newVerify(a), newReport(a), newServe(a), newStatus(a),
+		newPlan(a), newRun(a), newPause(a), newResume(a), newAbort(a), newApprove(a), newRollback(a),
+		newDemo(a), newLab(a))
+	return root
+}
+
+// exactly says what is missing in words, where cobra counts arguments.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		if len(names) == 0 {
+			return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%s takes no argument, but got %q", c.CommandPath(), args[0])
+		}
+		if len(args) < len(names) {
+			return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%s needs %s", c.CommandPath(), names[len(args)])
+		}
+		return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%s does not know what to do with %q", c.CommandPath(), args[len(names)])
+	}
+}
+
+// progress prints a line about what is being done, to standard error.
+func (a *app) progress(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.err, format+"\n", args...)
+	}
+}
+
+func (a *app) logger() *slog.Logger {
+	level := slog.LevelError
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}
+
+// terminal reports whether the stream is a terminal that may be drawn on.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"wavelock/rollout"
+	"wavelock/rollout/engine"
+	"wavelock/rollout/journal"
+)
+
+func newRun(a *app) *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use: "run FILE", GroupID: "roll", Args: exactly("the plan file"),
+		Short: "Carry out a plan, or resume it",
+		Long: `Carry out a plan, or go on where an earlier run was interrupted, however it
+ended. The plan has to be approved: on a terminal you are asked, --yes approves
+where there is nobody to ask, and wavelock approve does it beforehand.
+
+Ctrl-C begins nothing new, ends the steps in flight and leaves a state that the
+next run goes on from. A second run at the same time is refused.`,
+		Example: "  wavelock run spring.json\n  wavelock run spring.json --yes --stay",
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := loadConfig(a.config)
+			if err != nil {
+				return err
+			}
+			plan, err := readPlan(args[0])
+			if err != nil {
+				return err
+			}
+			return a.run(c.Context(), cfg, plan, o)
+		},
+	}
+	c.Flags().BoolVar(&o.Yes, "yes", false, "approve the plan without being asked")
+	c.Flags().BoolVar(&o.Stay, "stay", false, "keep running while hosts wait for their policy, their CA or the network")
+	return c
+}
+
+type runOptions struct{ Yes, Stay bool }
+
+func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptions) error {
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	release, err := j.Own(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := j.Create(ctx, plan, rollout.Event{Campaign: plan.ID, At: a.now(), Actor: person(), Kind: rollout.EvCreated}); err != nil {
+		return err
+	}
+	if err := a.ensureApproved(ctx, j, plan, o); err != nil {
+		return err
+	}
+	logins, err := a.hostLogins(cfg)
+	if err != nil {
+		return err
+	}
+	defer logins.close()
+	fleet, err := a.fleet(cfg, logins, plan.Roots, plan.Policy)
+	if err != nil {
+		return err
+	}
+	show := newProgress(a, plan)
+	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet}, Actor: person(), Parallel: cfg.Limits.Parallel,
+		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: show.event, Seen: a.keep(j), Stay: o.Stay})
+	stop := show.start(e.View)
+	ending, err := e.Run(ctx)
+	stop()
+	if err != nil {
+		return fmt.Errorf("run %s: %w", plan.ID, err)
+	}
+	return a.conclude(ctx, e.View(), ending)
+}
+
+// ensureApproved compares the plan with the approval in the journal, and asks
+// for one where there is none.
+func (a *app) ensureApproved(ctx context.Context, j *journal.Journal, plan rollout.Plan, o runOptions) error {
+	_, state, err := replay(ctx, j, plan.ID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.Approved == plan.Hash():
+		return nil
+	case state.Approved != "":
+		return failWith(exitPlan, "plan and approve again under another name", "the journal has an approval of %.12s for %s, this plan is %.12s", state.Approved, plan.ID, plan.Hash())
+	case !o.Yes:
+		if err := a.ask(plan); err != nil {
+			return err
+		}
+	}
+	wave, why := 0, ""
+	return a.say(ctx, j, plan.ID, approval(&wave, &why))
+}
+
+// ask lets the person at the terminal approve the plan by typing the campaign's name.
+func (a *app) ask(plan rollout.Plan) error {
+	f, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return failWith(exitWaiting, "approve it with wavelock approve, or run it with --yes", "the plan %s is not approved, and there is nobody to ask", plan.ID)
+	}
+	fmt.Fprintf(a.err, "%s will be changed in %s, hash %.12s.\nType %s to approve: ", plural(len(plan.Hosts), "host"), plural(len(plan.Waves), "wave"), plan.Hash(), plan.ID)
+	line, err := bufio.NewReader(f).ReadString('\n')
+	if err != nil || strings.TrimSpace(line) != string(plan.ID) {
+		return failWith(exitWaiting, "nothing was changed", "the plan %s was not approved", plan.ID)
+	}
+	return nil
+}
+
+// conclude prints what came of it and answers with the exit code that fits.
+func (a *app) conclude(ctx context.Context, v rollout.View, ending engine.Ending) error {
+	if err := a.showView(v); err != nil {
+		return err
+	}
+	switch {
+	case ending.Over && v.Failures == 0:
+		return nil
+	case v.Status == "halted":
+		return failWith(exitHalted, "find out why with the reasons above; wavelock resume "+string(v.Campaign)+" goes on without that wave", "%s", v.Why)
+	case ctx.Err() != nil:
+		return errors.Join(context.Canceled, errors.New(ending.Hold))
+	case ending.Over:
+		return nil
+	}
+	return failWith(exitWaiting, "wavelock run again looks at them again; --stay keeps looking", "%s", ending.Hold)
+}
+
+// zonesOf are the zones that this process works for: all of the plan's.
+func zonesOf(plan rollout.Plan) []rollout.Zone {
+	var zones []rollout.Zone
+	for _, h := range plan.Hosts {
+		if !slices.Contains(zones, h.Host.Zone) {
+			zones = append(zones, h.Host.Zone)
+		}
+	}
+	return zones
+}
+
+// keep remembers what a host looked like at the end of an action, for report and
+// the next plan. The journal of the campaign does not depend on it.
+func (a *app) keep(j *journal.Journal) func(context.Context, rollout.Host, rollout.Observation) {
+	return func(ctx context.Context, h rollout.Host, o rollout.Observation) {
+		o = o.Trim()
+		r := journal.Record{Host: h, Class: rollout.ClassOf(o), SeenAt: a.now(), Observation: &o}
+		if err := j.SaveHosts(context.WithoutCancel(ctx), []journal.Record{r}); err != nil {
+			a.logger().Warn("keep what was seen", "host", h.ID, "err", err)
+		}
+	}
+}

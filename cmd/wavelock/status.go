@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"wavelock/rollout"
+)
+
+func newStatus(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "status [CAMPAIGN]", GroupID: "look", Args: cobra.MaximumNArgs(1),
+		Short:   "Where a campaign stands, and why nothing happens if nothing does",
+		Example: "  wavelock status\n  wavelock status spring -o json",
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := loadConfig(a.config)
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return a.listCampaigns(c.Context(), cfg)
+			}
+			return a.status(c.Context(), cfg, rollout.CampaignID(args[0]))
+		},
+	}
+}
+
+func (a *app) listCampaigns(ctx context.Context, cfg Config) error {
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	campaigns, err := j.Campaigns(ctx)
+	if err != nil {
+		return err
+	}
+	t := table{head: []string{"CAMPAIGN", "STATUS", "DONE", "HOSTS", "WHY"}}
+	views := make([]rollout.View, 0, len(campaigns))
+	for _, c := range campaigns {
+		plan, state, err := replay(ctx, j, c.ID)
+		if err != nil {
+			return err
+		}
+		v := rollout.NewView(plan, state, a.now())
+		views = append(views, v)
+		t.add(v.Campaign, v.Status, v.Done, v.Hosts, v.Why)
+	}
+	if len(campaigns) == 0 {
+		a.progress("there is no campaign yet; wavelock plan makes one")
+	}
+	return t.write(a.out, a.output, views)
+}
+
+func (a *app) status(ctx context.Context, cfg Config, id rollout.CampaignID) error {
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	plan, state, err := replay(ctx, j, id)
+	if err != nil {
+		return err
+	}
+	return a.showView(rollout.NewView(plan, state, a.now()))
+}
+
+// showView prints a campaign: its waves, the hosts that need a look, the coverage.
+func (a *app) showView(v rollout.View) error {
+	waves := table{head: []string{"WAVE", "NAME", "STATUS", "HOSTS", "DONE", "FAILED", "PUT BACK", "REFUSED", "WAITING", "STOPS AT"}}
+	for _, w := range v.Waves {
+		waves.add(w.Number, w.Name, w.Status, w.Hosts, w.Done, w.Failed, w.Restored, w.Refused, w.Waiting, w.Limit)
+	}
+	if a.output != "table" {
+		return waves.write(a.out, a.output, v)
+	}
+	fmt.Fprintf(a.out, "%s is %s", v.Campaign, v.Status)
+	if v.Why != "" {
+		fmt.Fprintf(a.out, ": %s", v.Why)
+	}
+	fmt.Fprintln(a.out)
+	fmt.Fprintln(a.out)
+	if err := waves.align(a.out); err != nil {
+		return err
+	}
+	if len(v.Troubles) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	hosts := table{head: []string{"HOST", "STATUS", "CLASS", "REASON", "DETAIL"}}
+	for _, h := range v.Troubles {
+		hosts.add(h.Host, h.Status, h.Class, h.Reason, h.Detail)
+	}
+	return hosts.align(a.out)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// table is rows for people and for programs.
+type table struct {
+	head []string
+	rows [][]string
+}
+
+func (t *table) add(cells ...any) {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = fmt.Sprint(c)
+	}
+	t.rows = append(t.rows, row)
+}
+
+// write prints the table as asked for; doc is what JSON shows instead of the rows.
+func (t *table) write(w io.Writer, output string, doc any) error {
+	switch output {
+	case "json":
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(doc)
+	case "csv":
+		c := csv.NewWriter(w)
+		if err := c.Write(t.head); err != nil {
+			return err
+		}
+		for _, row := range t.rows {
+			if err := c.Write(defuse(row)); err != nil {
+				return err
+			}
+		}
+		c.Flush()
+		return c.Error()
+	}
+	return t.align(w)
+}
+
+// defuse keeps a spreadsheet from taking a directory's data for a formula.
+func defuse(row []string) []string {
+	out := make([]string, len(row))
+	for i, s := range row {
+		if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+			s = "'" + s
+		}
+		out[i] = s
+	}
+	return out
+}
+
+func (t *table) align(w io.Writer) error {
+	width := make([]int, len(t.head))
+	for _, row := range append([][]string{t.head}, t.rows...) {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range append([][]string{t.head}, t.rows...) {
+		var b strings.Builder
+		for i, cell := range row {
+			if i == len(row)-1 {
+				b.WriteString(printable(cell))
+				break
+			}
+			fmt.Fprintf(&b, "%-*s  ", width[i], printable(cell))
+		}
+		if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printable keeps control characters from a directory off the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,296 @@
+package lab
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mrand "math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"wavelock/ldapdisco/ldaptest"
+	"wavelock/ldapdisco/logon/logontest"
+	"wavelock/pki/adcstest"
+	"wavelock/rollout/machinetest"
+)
+
+const (
+	domain   = "corp.example"
+	template = "WinRMHTTPS"
+	oid      = "1.3.6.1.4.1.311.21.8.7204513.2311.1.1"
+	account  = "wavelock"
+)
+
+// Config says how large the domain is and what is wrong with it.
+type Config struct {
+	Hosts   int
+	Seed    uint64
+	Latency time.Duration  // of every answer of a computer
+	Faults  map[string]int // so many computers with this fault, chosen by the seed
+	// Troubles gives some computers what every domain has; see Troubles.
+	Troubles bool
+	Log      *slog.Logger
+}
+
+// Lab is a running domain.
+type Lab struct {
+	cfg      Config
+	password string
+	accounts *logontest.Directory
+	ldap     *ldaptest.Server
+	ca       *adcstest.CA
+	dns      *dns.Server
+	resolver string
+	names    []string // in the order of their making
+	hosts    map[string]*machinetest.Host
+	records  map[string]string // name to address
+	ous      map[string]string
+	troubles []Trouble
+}
+
+// Start makes the domain and switches everything on.
+func Start(ctx context.Context, cfg Config) (*Lab, error) {
+	if cfg.Hosts < 1 || cfg.Hosts > 20000 {
+		return nil, fmt.Errorf("a lab has 1 to 20000 computers, not %d", cfg.Hosts)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	raw := make([]byte, 12)
+	if _, err := rand.Read(raw); err != nil {
+		return nil, err
+	}
+	l := &Lab{cfg: cfg, password: "Lab-" + hex.EncodeToString(raw), hosts: map[string]*machinetest.Host{}, records: map[string]string{}, ous: map[string]string{}}
+	l.accounts = logontest.NewDirectory("CORP", domain)
+	l.accounts.Add(account, l.password)
+	for _, make := range []func() error{l.makeCA, l.makeDirectory, l.makeHosts, l.makeDNS, l.makeFaults} {
+		if err := errors.Join(ctx.Err(), make()); err != nil {
+			l.Close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// Close switches everything off.
+func (l *Lab) Close() {
+	for _, h := range l.hosts {
+		h.Close()
+	}
+	if l.ldap != nil {
+		if err := l.ldap.Close(); err != nil {
+			l.cfg.Log.Debug("close the directory", "err", err)
+		}
+	}
+	if l.dns != nil {
+		if err := l.dns.Shutdown(); err != nil {
+			l.cfg.Log.Debug("close the DNS server", "err", err)
+		}
+	}
+}
+
+func (l *Lab) makeCA() error {
+	ca, err := adcstest.New(adcstest.Config{Name: "CORP-CA01-CA", Host: "ca01", Domain: domain, Templates: []adcstest.Template{{Name: template, OID: oid}}})
+	l.ca = ca
+	return err
+}
+
+func (l *Lab) makeDirectory() error {
+	cert, err := l.controllerCertificate()
+	if err != nil {
+		return fmt.Errorf("certify the domain controller: %w", err)
+	}
+	s, err := ldaptest.Start(ldaptest.Config{Directory: l.accounts, Host: "dc1." + domain, Certificate: cert, Roots: l.ca.Roots()})
+	if err != nil {
+		return fmt.Errorf("start the directory: %w", err)
+	}
+	l.ldap = s
+	return errors.Join(
+		s.AddAuthority(l.ca.Name(), "ca01."+domain, l.ca.Issuing(), template),
+		s.AddRoot("CORP Root CA", l.ca.Root()),
+		s.AddTemplate(template,
+			ldaptest.Attribute{Name: "msPKI-Cert-Template-OID", Values: []string{oid}},
+			ldaptest.Attribute{Name: "msPKI-Template-Schema-Version", Values: []string{"2"}},
+			ldaptest.Attribute{Name: "msPKI-Certificate-Name-Flag", Values: []string{"402653184"}}, // DNS name as CN and in the SAN
+			ldaptest.Attribute{Name: "msPKI-Enrollment-Flag", Values: []string{"32"}},
+			ldaptest.Attribute{Name: "flags", Values: []string{"131648"}},
+			ldaptest.Attribute{Name: "pKIExtendedKeyUsage", Values: []string{"1.3.6.1.5.5.7.3.1"}},
+			ldaptest.Attribute{Name: "pKIExpirationPeriod", Values: []string{ldaptest.Period(365 * 24 * time.Hour)}},
+			ldaptest.Attribute{Name: "pKIOverlapPeriod", Values: []string{ldaptest.Period(42 * 24 * time.Hour)}}))
+}
+
+// kinds are the sorts of computers, in the shares of their order.
+var kinds = []struct{ prefix, ou, os string }{
+	{"web", "OU=Web,OU=Servers", "Windows Server 2022 Standard"},
+	{"app", "OU=App,OU=Servers", "Windows Server 2019 Standard"},
+	{"sql", "OU=Data,OU=Servers", "Windows Server 2022 Datacenter"},
+	{"file", "OU=File,OU=Servers", "Windows Server 2016 Standard"},
+	{"ws", "OU=Workstations", "Windows 11 Enterprise"},
+}
+
+func (l *Lab) makeHosts() error {
+	counts := map[string]int{}
+	for i := range l.cfg.Hosts {
+		k := kinds[i%len(kinds)]
+		counts[k.prefix]++
+		if err := l.addHost(i, fmt.Sprintf("%s%02d", k.prefix, counts[k.prefix]), k.ou, k.os); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) addHost(i int, name, ou, os string) error {
+	fqdn := name + "." + domain
+	address := fmt.Sprintf("127.%d.%d.%d", 80+i/60000, i/240%250, i%240+2)
+	now := time.Now()
+	if _, err := l.ldap.AddMachine(ldaptest.Machine{Name: strings.ToUpper(name), OU: ou, DNSHostName: fqdn, OS: os, OSVersion: "10.0 (20348)",
+		LastLogon: now.Add(-24 * time.Hour), PasswordLastSet: now.Add(-24 * time.Hour)}); err != nil {
+		return fmt.Errorf("add %s to the directory: %w", name, err)
+	}
+	product := 3
+	if strings.HasPrefix(name, "ws") {
+		product = 1
+	}
+	h := machinetest.New(machinetest.Config{FQDN: fqdn, Address: address, Product: product, Directory: l.accounts, Admins: []string{account},
+		Latency: l.cfg.Latency, Enroll: l.enroll, Log: l.cfg.Log})
+	h.InstallCA(l.ca.Issuing())
+	if err := h.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	l.names = append(l.names, fqdn)
+	l.hosts[fqdn], l.records[fqdn], l.ous[fqdn] = h, address, ou
+	return nil
+}
+
+// enroll hands a computer's request to the CA, in the computer's name.
+func (l *Lab) enroll(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
+	der, err := l.ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
+	var pending *adcstest.Pending
+	var denied *adcstest.Denied
+	switch {
+	case errors.As(err, &pending):
+		return nil, &machinetest.EnrollError{Pending: true}
+	case errors.As(err, &denied):
+		return nil, &machinetest.EnrollError{HRESULT: denied.HRESULT}
+	}
+	return der, err
+}
+
+// makeDNS answers for every computer and for the domain controller.
+func (l *Lab) makeDNS() error {
+	l.records["dc1."+domain] = "127.0.0.1"
+	ready := make(chan struct{})
+	l.dns = &dns.Server{Addr: "127.0.0.1:0", Net: "udp", Handler: dns.HandlerFunc(l.resolve), NotifyStartedFunc: func() { close(ready) }}
+	failed := make(chan error, 1)
+	go func() { failed <- l.dns.ListenAndServe() }() // ends with Close
+	select {
+	case <-ready:
+		l.resolver = l.dns.PacketConn.LocalAddr().String()
+		return nil
+	case err := <-failed:
+		l.dns = nil
+		return fmt.Errorf("start the DNS server: %w", err)
+	}
+}
+
+func (l *Lab) resolve(w dns.ResponseWriter, q *dns.Msg) {
+	m := new(dns.Msg).SetReply(q)
+	m.Authoritative = true
+	for _, question := range q.Question {
+		name := strings.ToLower(strings.TrimSuffix(question.Name, "."))
+		address, known := l.records[name]
+		if !known {
+			m.Rcode = dns.RcodeNameError
+			continue
+		}
+		if question.Qtype == dns.TypeA {
+			if rr, err := dns.NewRR(question.Name + " 60 IN A " + address); err == nil {
+				m.Answer = append(m.Answer, rr)
+			}
+		}
+	}
+	if err := w.WriteMsg(m); err != nil {
+		l.cfg.Log.Debug("answer a DNS question", "err", err)
+	}
+}
+
+// makeFaults gives the asked-for faults to computers that have none yet.
+func (l *Lab) makeFaults() error {
+	order := slices.Clone(l.names)
+	rng := mrand.New(mrand.NewPCG(l.cfg.Seed, 0x6c6162)) // "lab"
+	rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	next := func() (string, error) {
+		if len(order) == 0 {
+			return "", errors.New("there are more faults than computers")
+		}
+		name := order[0]
+		order = order[1:]
+		return name, nil
+	}
+	if l.cfg.Troubles {
+		for _, t := range commonTroubles {
+			name, err := next()
+			if err != nil {
+				return err
+			}
+			t.Host = name
+			l.hosts[name].Set(t.fault)
+			l.troubles = append(l.troubles, t)
+		}
+	}
+	for _, fault := range slices.Sorted(keys(l.cfg.Faults)) {
+		for range l.cfg.Faults[fault] {
+			name, err := next()
+			if err != nil {
+				return err
+			}
+			if err := l.Break(name, fault); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func keys(m map[string]int) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// controllerCertificate is the one for LDAPS, from the domain's own CA.
+func (l *Lab) controllerCertificate() (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return nil, err
+	}
+	der, err := l.ca.Issue(context.Background(), adcstest.Request{Account: "DC1$", FQDN: "dc1." + domain, Template: template, CSR: csr})
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der, l.ca.Issuing()}, PrivateKey: key, Leaf: leaf}, nil
+}

@@ -1,0 +1,169 @@
+package lab
+
+import (
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"wavelock/rollout/machinetest"
+)
+
+// Trouble is a computer with something that every domain has.
+type Trouble struct {
+	Host      string
+	Story     string // what it is
+	Ending    string // what has to come of it
+	KeepsHTTP bool
+	fault     machinetest.Fault
+}
+
+var commonTroubles = []Trouble{
+	{Story: "its HTTP listener comes from Group Policy", Ending: "waits for its policy, and keeps HTTP until then", KeepsHTTP: true, fault: machinetest.GPOListener},
+	{Story: "is a laptop that is switched off", Ending: "is deferred, and nothing was written to it", KeepsHTTP: false, fault: machinetest.Off},
+	{Story: "somebody else is connected to it over HTTP", Ending: "is refused its removal of HTTP, because a client would be cut off", KeepsHTTP: true, fault: machinetest.HTTPClient},
+	{Story: "a stale DNS record leads to another computer", Ending: "is refused: what answers is somebody else", KeepsHTTP: true, fault: machinetest.WrongHost},
+}
+
+// Troubles are the computers that were given one.
+func (l *Lab) Troubles() []Trouble { return l.troubles }
+
+// Troubled reports whether the computer was given one.
+func (l *Lab) Troubled(host string) bool {
+	for _, t := range l.troubles {
+		if t.Host == host {
+			return true
+		}
+	}
+	return false
+}
+
+// Break switches a fault of a computer on.
+func (l *Lab) Break(host, fault string) error {
+	f, err := machinetest.ParseFault(fault)
+	if err != nil {
+		return err
+	}
+	h := l.hosts[host]
+	if h == nil {
+		return fmt.Errorf("the lab has no %s", host)
+	}
+	h.Set(f)
+	return nil
+}
+
+// Mend switches it off.
+func (l *Lab) Mend(host, fault string) error {
+	f, err := machinetest.ParseFault(fault)
+	if err != nil {
+		return err
+	}
+	h := l.hosts[host]
+	if h == nil {
+		return fmt.Errorf("the lab has no %s", host)
+	}
+	h.Clear(f)
+	return nil
+}
+
+// Address is where a computer listens on the port, 5985 or 5986.
+func (l *Lab) Address(host string, port int) string { return l.hosts[host].Address(port) }
+
+// Open reports whether a computer's port lets anybody in, as the computer knows.
+func (l *Lab) Open(host string, port int) bool {
+	if port == 5986 {
+		return l.hosts[host].HTTPSOpen()
+	}
+	return l.hosts[host].HTTPOpen()
+}
+
+// Writes is how often anything on any computer was changed.
+func (l *Lab) Writes() int64 {
+	var n int64
+	for _, h := range l.hosts {
+		n += h.Writes()
+	}
+	return n
+}
+
+// Requests is how many HTTP requests all computers have seen.
+func (l *Lab) Requests() int64 {
+	var n int64
+	for _, h := range l.hosts {
+		n += h.Requests()
+	}
+	return n
+}
+
+// LockedOut names the computers that are switched on and shut on both doors.
+func (l *Lab) LockedOut() string {
+	var out []string
+	for _, name := range l.names {
+		if !l.Open(name, 5985) && !l.Open(name, 5986) && !l.off(name) {
+			out = append(out, name)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func (l *Lab) off(name string) bool {
+	for _, t := range l.troubles {
+		if t.Host == name && t.fault == machinetest.Off {
+			return true
+		}
+	}
+	return false
+}
+
+// WriteFiles writes wavelock.yaml, ca.pem, hosts.csv and the password's file.
+func (l *Lab) WriteFiles(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the lab's folder: %w", err)
+	}
+	anchors := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: l.ca.Root()})
+	var hosts strings.Builder
+	hosts.WriteString("host,address,ou\n")
+	for _, name := range l.names {
+		fmt.Fprintf(&hosts, "%s,%s,%q\n", name, l.records[name], l.ous[name])
+	}
+	for _, f := range []struct {
+		name string
+		text []byte
+	}{{"ca.pem", anchors}, {"hosts.csv", []byte(hosts.String())}, {"password", []byte(l.password + "\n")}, {"wavelock.yaml", []byte(l.yaml())}} {
+		if err := os.WriteFile(filepath.Join(dir, f.name), f.text, 0o600); err != nil {
+			return fmt.Errorf("write %s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+func (l *Lab) yaml() string {
+	n := l.cfg.Hosts
+	return fmt.Sprintf(`# A simulated domain. Everything here means the same on a real one.
+database: wavelock.db
+resolver: %s
+directory:
+  urls: [%s]
+  ca_file: ca.pem
+  credential: directory
+credentials:
+  directory: {kind: ntlm, user: CORP\%s, password_file: password}
+  hosts: {kind: ntlm, user: CORP\%s, password_file: password}
+select:
+  ous: ["OU=Servers,DC=corp,DC=example", "OU=Workstations,DC=corp,DC=example"]
+goal: close
+policy:
+  template: %s
+  undo_after: 8s
+  defer_for: 1h
+  failure_limit: 5
+waves:
+  - {name: canary, count: 1, in_flight: 1, limit: 1}
+  - {name: early, count: %d, in_flight: 4, limit: 2}
+  - {name: broad, percent: 40, in_flight: 10, limit: 3}
+  - {name: rest, in_flight: 20, limit: 3}
+limits:
+  parallel: 40
+`, l.resolver, l.ldap.SecureURL(), account, account, template, max(2, n/8))
+}
