@@ -12,8 +12,6 @@ import (
 	"testing"
 
 	"github.com/go-ldap/ldap/v3"
-	"github.com/go-ldap/ldap/v3/gssapi"
-	"github.com/jcmturner/gokrb5/v8/client"
 
 	"wavelock/ldapdisco/ldaptest"
 	"wavelock/ldapdisco/logon/logontest"
@@ -278,56 +276,9 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-func TestSASLWithAnotherLibrary(t *testing.T) {
-	accounts := logontest.NewDirectory("CORP", "corp.example")
-	accounts.Add(user, password)
-	kdc, err := logontest.StartKDC(accounts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer kdc.Close()
-	s := start(t, func(c *ldaptest.Config) { c.Directory, c.Keytab = accounts, kdc.Register("ldap/dc1.corp.example") })
-	conf := filepath.Join(t.TempDir(), "krb5.conf")
-	text := "[libdefaults]\n default_realm = CORP.EXAMPLE\n dns_lookup_kdc = false\n udp_preference_limit = 1\n[realms]\n CORP.EXAMPLE = {\n  kdc = " + kdc.Addr() + "\n }\n"
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	g, err := gssapi.NewClientWithPassword(user, "CORP.EXAMPLE", password, conf, client.DisablePAFXFAST(true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
-	for what, tc := range map[string]struct {
-		url  string
-		code uint16
-	}{"GSSAPI inside TLS": {"ldaps://" + s.SecureAddr(), 0}, "GSSAPI without sealing": {"ldap://" + s.Addr(), 8}} {
-		c, err := ldap.DialURL(tc.url, ldap.DialWithTLSConfig(tlsConfig(s)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = c.GSSAPIBind(g, "ldap/"+s.Host(), "")
-		if tc.code != 0 && !ldap.IsErrorWithCode(err, tc.code) || tc.code == 0 && err != nil {
-			t.Errorf("%s: %v", what, err)
-		}
-		if tc.code == 0 {
-			who, err := c.WhoAmI(nil)
-			if err != nil || who.AuthzID != `u:CORP\`+user {
-				t.Errorf("%s: %v, %v", what, who, err)
-			}
-		}
-		c.Close()
-	}
-}
-
 // TestLdapsearch has OpenLDAP's client read the server, over StartTLS and in pages.
 func TestLdapsearch(t *testing.T) {
-	bin, err := exec.LookPath("ldapsearch")
-	if err != nil {
-		if os.Getenv("WAVELOCK_REQUIRE_PEERS") != "" {
-			t.Fatal("WAVELOCK_REQUIRE_PEERS is set, but ldapsearch is not installed (ldap-utils)")
-		}
-		t.Skip("ldapsearch is not installed (ldap-utils)")
-	}
+	bin := peer(t, "ldapsearch", "ldap-utils")
 	s := furnished(t)
 	for _, args := range [][]string{{"-H", "ldap://" + s.Addr(), "-ZZ"}, {"-H", "ldaps://" + s.SecureAddr()}} {
 		args = append(args, "-x", "-D", user+"@corp.example", "-w", password, "-b", base, "-E", "pr=5/noprompt", "-LLL", "-o", "ldif-wrap=no", "(&(objectCategory=computer)(sAMAccountName=WEB*))", "dNSHostName")
@@ -338,6 +289,56 @@ func TestLdapsearch(t *testing.T) {
 			t.Errorf("%v: %v\n%s", args[:2], err, out)
 		}
 	}
+}
+
+// TestLdapsearchSealed has MIT Kerberos and Cyrus SASL log on, and read sealed answers on 389.
+func TestLdapsearchSealed(t *testing.T) {
+	ldapsearch := peer(t, "ldapsearch", "ldap-utils")
+	kinit := peer(t, "kinit", "krb5-user")
+	accounts := logontest.NewDirectory("CORP", "corp.example")
+	accounts.Add(user, "Passw0rd.1")
+	kdc, err := logontest.StartKDC(accounts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kdc.Close()
+	s := furnished(t, func(c *ldaptest.Config) { c.Directory, c.Keytab = accounts, kdc.Register("ldap/localhost") })
+	dir := t.TempDir()
+	conf := "[libdefaults]\n default_realm = CORP.EXAMPLE\n dns_lookup_kdc = false\n dns_canonicalize_hostname = false\n rdns = false\n udp_preference_limit = 1\n" +
+		"[realms]\n CORP.EXAMPLE = {\n  kdc = " + kdc.Addr() + "\n }\n[domain_realm]\n localhost = CORP.EXAMPLE\n"
+	if err := os.WriteFile(filepath.Join(dir, "krb5.conf"), []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(stdin, bin string, args ...string) (string, error) {
+		cmd := exec.Command(bin, args...)
+		cmd.Env = append(os.Environ(), "KRB5_CONFIG="+filepath.Join(dir, "krb5.conf"), "KRB5CCNAME=FILE:"+filepath.Join(dir, "cc"))
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run("Passw0rd.1\n", kinit, user); err != nil {
+		t.Fatalf("kinit: %v\n%s", err, out)
+	}
+	_, port, _ := net.SplitHostPort(s.Addr())
+	for _, mech := range []string{"GSSAPI", "GSS-SPNEGO"} {
+		out, err := run("", ldapsearch, "-H", "ldap://localhost:"+port, "-N", "-Y", mech, "-b", base, "-E", "pr=5/noprompt", "-LLL", "(&(objectCategory=computer)(sAMAccountName=WEB*))", "dNSHostName")
+		if err != nil || strings.Count(out, "dNSHostName: web0") != 3 || !strings.Contains(out, "SASL SSF: 256") {
+			t.Errorf("%s: %v\n%s", mech, err, out)
+		}
+	}
+}
+
+// peer finds a program of somebody else.
+func peer(t *testing.T, program, pkg string) string {
+	t.Helper()
+	bin, err := exec.LookPath(program)
+	if err != nil {
+		if os.Getenv("WAVELOCK_REQUIRE_PEERS") != "" {
+			t.Fatalf("WAVELOCK_REQUIRE_PEERS is set, but %s is not installed (%s)", program, pkg)
+		}
+		t.Skipf("%s is not installed (%s)", program, pkg)
+	}
+	return bin
 }
 
 func TestGarbageEndsTheConnectionAlone(t *testing.T) {
