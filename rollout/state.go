@@ -282,6 +282,9 @@ func (s *State) settle(h *HostState, e Event) {
 	} else {
 		h.Tries = 1
 	}
+	if e.Outcome == Restored && e.Reason == "" {
+		e.Reason, e.Detail = h.Reason, h.Detail // why it had to be put back is what people want to know
+	}
 	h.Outcome, h.Reason, h.Detail, h.Again = e.Outcome, e.Reason, e.Detail, e.Until
 	h.Done = false
 	switch e.Outcome {
