@@ -122,10 +122,13 @@ func (c Config) secure(ctx context.Context, conn net.Conn, s server) (_ net.Conn
 	op = "log on as " + c.Login.Principal()
 	report, err := logon.Try(ctx, c.Login)
 	if err != nil {
-		return nil, op, err
+		return nil, "open a secure session", err
 	}
 	bound, err := r.bindLogin(ctx, c.Login, s.name)
 	report(judged(err))
+	if e := (*logon.Error)(nil); errors.As(err, &e) { // it says so itself
+		op = "open a secure session"
+	}
 	return bound, op, err
 }
 

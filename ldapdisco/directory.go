@@ -165,8 +165,9 @@ func (a answer) next(paging *ldap.ControlPaging) error {
 }
 
 var (
-	errSilent = &hinted{"the server has not answered in time", "it may be overloaded or a firewall may have dropped the connection; try another domain controller"}
-	errClosed = errors.New("the connection was lost before the list was complete")
+	errTooMany = errors.New("the server sent more entries in one page than it was asked for")
+	errSilent  = &hinted{"the server has not answered in time", "it may be overloaded or a firewall may have dropped the connection; try another domain controller"}
+	errClosed  = errors.New("the connection was lost before the list was complete")
 )
 
 // request makes one search and collects its page: the library stalls every other request while entries wait for us.
@@ -181,7 +182,9 @@ func (d *Directory) request(ctx context.Context, r *ldap.SearchRequest) (answer,
 		silence.Reset(d.cfg.Timeout)
 		switch {
 		case found.Entry() != nil:
-			a.entries = append(a.entries, entry{found.Entry()})
+			if a.entries = append(a.entries, entry{found.Entry()}); len(a.entries) > int(d.cfg.PageSize) {
+				cancel(errTooMany)
+			}
 		case found.Referral() != "":
 			d.continuation(found.Referral())
 		}

@@ -53,6 +53,7 @@ func TestAnIncompleteListIsAnError(t *testing.T) {
 		"the server is busy":              {ldaptest.Faults{Busy: true}, "LDAP result 51"},
 		"the server refers elsewhere":     {ldaptest.Faults{Refer: "ldap://other.example/"}, "Referral"},
 		"the server gives empty pages":    {ldaptest.Faults{EndlessPages: true}, "without end"},
+		"the server ignores the size":     {ldaptest.Faults{IgnorePageSize: true}, "more entries in one page"},
 		"the server falls silent":         {ldaptest.Faults{Hang: true}, "not answered in time"},
 	} {
 		cfg := sealed(s)
@@ -202,6 +203,17 @@ func TestListingKeepsOnePageInMemory(t *testing.T) {
 	// 5,000 computers as structs are about 8 MB
 	if most > first+3<<20 {
 		t.Errorf("the heap grew from %d to %d KiB while %d computers went by", first>>10, most>>10, n)
+	}
+}
+
+func TestADomainBelowIsReported(t *testing.T) {
+	s := domain(t)
+	s.SetFaults(ldaptest.Faults{ChildDomain: "eu"})
+	log, text := logged()
+	cfg := sealed(s)
+	cfg.Log = log
+	if n, err := count(t.Context(), dial(t, cfg), ldapdisco.Query{}); err != nil || n < 20 || !strings.Contains(text.String(), "DC=eu,DC=corp,DC=example") {
+		t.Errorf("%d, %v, %s", n, err, text)
 	}
 }
 

@@ -13,6 +13,10 @@ type Faults struct {
 	OmitPaging bool
 	// EndlessPages answers every search with empty pages and a cookie.
 	EndlessPages bool
+	// IgnorePageSize gives everything in one page.
+	IgnorePageSize bool
+	// ChildDomain names a domain below this one: a search of the whole domain gets a reference to it.
+	ChildDomain string
 	// Delay comes before every answer, a logon's too.
 	Delay time.Duration
 	// Hang never answers a search.

@@ -170,12 +170,12 @@ func (s *Server) AddMachine(m Machine) (string, error) {
 }
 
 // AddMachines is AddFleet of computer accounts, all below one OU. Relative ids begin at 1,000,000.
-func (s *Server) AddMachines(ou string, n int, make func(i int) Machine) error {
+func (s *Server) AddMachines(ou string, n int, build func(i int) Machine) error {
 	if err := s.AddUnit(ou); err != nil {
 		return err
 	}
 	return s.AddFleet(ou+","+s.base, n, func(i int) Entry {
-		m := make(i)
+		m := build(i)
 		if m.RID == 0 {
 			m.RID = 1_000_000 + uint32(i)
 		}

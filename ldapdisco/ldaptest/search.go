@@ -3,6 +3,7 @@ package ldaptest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
@@ -219,11 +220,15 @@ func (c *conn) references(q *request, s *search) error {
 		return nil
 	}
 	dns := c.server.cfg.Directory.DNS()
-	for _, url := range []string{
+	urls := []string{
 		"ldap://ForestDnsZones." + dns + "/DC=ForestDnsZones," + c.server.base,
 		"ldap://DomainDnsZones." + dns + "/DC=DomainDnsZones," + c.server.base,
 		"ldap://" + dns + "/" + c.server.config,
-	} {
+	}
+	if child := c.server.faults.Load().ChildDomain; child != "" {
+		urls = append(urls, "ldap://"+child+"."+dns+"/DC="+child+","+c.server.base)
+	}
+	for _, url := range urls {
 		if err := c.reply(q, opSearchReference, appendString(nil, tagOctets, url), nil); err != nil {
 			return err
 		}
@@ -239,6 +244,9 @@ func (s *Server) page(id int64, q *search, from int) (encoded []byte, n, next in
 	}
 	if q.sizeLimit > 0 {
 		limit = min(limit, q.sizeLimit)
+	}
+	if s.faults.Load().IgnorePageSize {
+		limit = math.MaxInt
 	}
 	configuration := normal(s.config)
 	ofConfig := below(q.base, configuration)

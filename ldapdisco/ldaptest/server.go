@@ -263,10 +263,10 @@ func (s *Server) LDIF(text string) error {
 	return nil
 }
 
-// AddFleet adds n entries below a container, made each time that they are looked at; make has to give the same entry
+// AddFleet adds n entries below a container, made each time that they are looked at; build has to give the same entry
 // for the same number.
-func (s *Server) AddFleet(under string, n int, make func(i int) Entry) error {
-	return s.store.addFleet(under, n, make)
+func (s *Server) AddFleet(under string, n int, build func(i int) Entry) error {
+	return s.store.addFleet(under, n, build)
 }
 
 // Set replaces the values of an attribute; without values it removes it.

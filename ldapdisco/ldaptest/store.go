@@ -26,7 +26,7 @@ type slot struct {
 // fleet makes many entries below one container.
 type fleet struct {
 	under string // normal name
-	make  func(i int) Entry
+	build func(i int) Entry
 }
 
 func newStore() *store {
@@ -37,7 +37,7 @@ func (s *slot) get() *Entry {
 	if s.fleet == nil {
 		return s.entry
 	}
-	e := s.fleet.make(int(s.i))
+	e := s.fleet.build(int(s.i))
 	return &e
 }
 
@@ -56,12 +56,12 @@ func (s *store) add(e Entry) error {
 	return nil
 }
 
-func (s *store) addFleet(under string, n int, make func(i int) Entry) error {
+func (s *store) addFleet(under string, n int, build func(i int) Entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := &fleet{normal(under), make}
+	f := &fleet{normal(under), build}
 	for i := range n {
-		dn := normal(make(i).DN)
+		dn := normal(build(i).DN)
 		if !below(dn, f.under) {
 			return fmt.Errorf("ldaptest: %s is not below %s", dn, under)
 		}
