@@ -192,7 +192,7 @@ func TestServicesOfTheForest(t *testing.T) {
 	if err != nil || len(templates) != 3 {
 		t.Fatalf("%d templates, %v", len(templates), err)
 	}
-	good, negative, old := templates[0], templates[1], templates[2]
+	negative, old, good := templates[0], templates[1], templates[2]
 	if good.Name != "WinRMHTTPS" || good.NameFlags != 0x18000000 || good.Flags != 0x20240 || good.PrivateKeyFlags != 0x1010000 || good.EnrollmentFlags != 0x20 ||
 		good.Validity != 365*day || good.Overlap != 42*day || good.MinimalKeySize != 2048 || good.SchemaVersion != 2 || good.Revision != 100 ||
 		len(good.SecurityDescriptor) != 20 || string(good.KeyUsage) != "\xa0\x00" || len(good.EKUs) != 1 || len(good.CSPs) != 1 || !strings.HasPrefix(good.OID, "1.3.6.1") {

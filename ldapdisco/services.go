@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -68,7 +70,7 @@ func (d *Directory) underServices(name string) string {
 	return name + "CN=Public Key Services,CN=Services," + d.root.config
 }
 
-// Authorities gives the enterprise CAs, none if the forest has no AD CS.
+// Authorities gives the enterprise CAs by name, none if the forest has no AD CS.
 func (d *Directory) Authorities(ctx context.Context) ([]Authority, error) {
 	q := query{op: "list the CAs", base: d.underServices("CN=Enrollment Services"), scope: ldap.ScopeSingleLevel, filter: "(objectClass=pKIEnrollmentService)",
 		attrs: []string{"cn", "dNSHostName", "certificateTemplates", "cACertificate", "msPKI-Enrollment-Servers", "flags"}}
@@ -84,6 +86,7 @@ func (d *Directory) Authorities(ctx context.Context) ([]Authority, error) {
 		all = append(all, Authority{Name: e.text("cn"), DN: clean(e.DN), DNSHostName: e.text("dNSHostName"), Templates: e.texts("certificateTemplates"),
 			Certificates: published(e), EnrollmentServers: e.texts("msPKI-Enrollment-Servers"), Flags: e.flags("flags")})
 	}
+	slices.SortFunc(all, func(a, b Authority) int { return strings.Compare(a.Name, b.Name) }) // servers keep any order
 	return all, nil
 }
 
@@ -128,7 +131,7 @@ var templateAttributes = []string{
 	"msPKI-RA-Signature", "msPKI-RA-Application-Policies", "msPKI-Supersede-Templates", "nTSecurityDescriptor",
 }
 
-// Templates gives the certificate templates of the forest, issued by a CA or not.
+// Templates gives the certificate templates of the forest by name, issued by a CA or not.
 func (d *Directory) Templates(ctx context.Context) ([]Template, error) {
 	q := query{op: "list the templates", base: d.underServices("CN=Certificate Templates"), scope: ldap.ScopeSingleLevel,
 		filter: "(objectClass=pKICertificateTemplate)", attrs: templateAttributes, sd: true}
@@ -143,6 +146,7 @@ func (d *Directory) Templates(ctx context.Context) ([]Template, error) {
 		}
 		all = append(all, newTemplate(e))
 	}
+	slices.SortFunc(all, func(a, b Template) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 

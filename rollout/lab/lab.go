@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	mrand "math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -57,6 +58,8 @@ type Lab struct {
 	records  map[string]string // name to address
 	ous      map[string]string
 	troubles []Trouble
+	block    net.Listener // holds the block of addresses against another lab
+	first    int          // second byte of the addresses
 }
 
 // Start makes the domain and switches everything on.
@@ -74,7 +77,7 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 	l := &Lab{cfg: cfg, password: "Lab-" + hex.EncodeToString(raw), hosts: map[string]*machinetest.Host{}, records: map[string]string{}, ous: map[string]string{}}
 	l.accounts = logontest.NewDirectory("CORP", domain)
 	l.accounts.Add(account, l.password)
-	for _, make := range []func() error{l.makeCA, l.makeDirectory, l.makeHosts, l.makeDNS, l.makeFaults} {
+	for _, make := range []func() error{l.takeAddresses, l.makeCA, l.makeDirectory, l.makeHosts, l.makeDNS, l.makeFaults} {
 		if err := errors.Join(ctx.Err(), make()); err != nil {
 			l.Close()
 			return nil, err
@@ -93,11 +96,26 @@ func (l *Lab) Close() {
 			l.cfg.Log.Debug("close the directory", "err", err)
 		}
 	}
+	if l.block != nil {
+		l.block.Close()
+	}
 	if l.dns != nil {
 		if err := l.dns.Shutdown(); err != nil {
 			l.cfg.Log.Debug("close the DNS server", "err", err)
 		}
 	}
+}
+
+// takeAddresses finds a block of loopback addresses that no other lab on this
+// computer has.
+func (l *Lab) takeAddresses() error {
+	var err error
+	for l.first = 80; l.first < 240; l.first += 5 {
+		if l.block, err = net.Listen("tcp", fmt.Sprintf("127.%d.0.1:5985", l.first)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("every block of addresses is taken: %w", err)
 }
 
 func (l *Lab) makeCA() error {
@@ -153,7 +171,7 @@ func (l *Lab) makeHosts() error {
 
 func (l *Lab) addHost(i int, name, ou, os string) error {
 	fqdn := name + "." + domain
-	address := fmt.Sprintf("127.%d.%d.%d", 80+i/60000, i/240%250, i%240+2)
+	address := fmt.Sprintf("127.%d.%d.%d", l.first+i/60000, i/240%250, i%240+2)
 	now := time.Now()
 	if _, err := l.ldap.AddMachine(ldaptest.Machine{Name: strings.ToUpper(name), OU: ou, DNSHostName: fqdn, OS: os, OSVersion: "10.0 (20348)",
 		LastLogon: now.Add(-24 * time.Hour), PasswordLastSet: now.Add(-24 * time.Hour)}); err != nil {
