@@ -10,8 +10,7 @@ import (
 	"go.mozilla.org/pkcs7"
 )
 
-// MaxChain bounds a PKCS #7 that a CA sends: the library's own recursion ends the
-// process on deeply nested input of some megabytes.
+// MaxChain bounds a PKCS #7 that a CA sends: three certificates have some 6 KiB.
 const MaxChain = 256 << 10
 
 // The codes of what can be wrong with an answer of the CA, beside those of Problem.
@@ -26,6 +25,9 @@ const (
 func ParseChain(p7 []byte) (certs []*x509.Certificate, err error) {
 	if len(p7) > MaxChain {
 		return nil, problem(CodeBadAnswer, "a PKCS #7 of %d bytes, more than %d", len(p7), MaxChain)
+	}
+	if err := wellNested(p7); err != nil {
+		return nil, &Problem{Code: CodeBadAnswer, Detail: "a PKCS #7 that cannot be read: " + err.Error(), Err: err}
 	}
 	defer func() {
 		if r := recover(); r != nil { // foreign bytes have made earlier versions of the library panic

@@ -56,7 +56,7 @@ func CheckRequest(der []byte, dnsHostName string, minKeyBits int) (*x509.Certifi
 	if err := csr.CheckSignature(); err != nil {
 		return nil, &Problem{Code: CodeBadRequest, Detail: "the request is not signed with its own key", Err: err}
 	}
-	for _, check := range []func(*x509.CertificateRequest, string, int) *Problem{checkNames, checkKey, checkAsked} {
+	for _, check := range []func(*x509.CertificateRequest, string, int) *Problem{checkAsked, checkNames, checkKey} {
 		if p := check(csr, dnsHostName, minKeyBits); p != nil {
 			return nil, p
 		}

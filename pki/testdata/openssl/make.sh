@@ -54,3 +54,4 @@ sign noeku '/CN=web01.corp.example' noeku issuing sha256
 sign client '/CN=web01.corp.example' client issuing sha256
 sign sha1leaf '/CN=web01.corp.example' v1 issuing sha1
 sign below-sha1 '/CN=web01.corp.example' v1 sha1ca sha256
+openssl crl2pkcs7 -nocrl -certfile root.pem -certfile v2.pem -certfile issuing.pem -out chain.p7b
