@@ -36,6 +36,7 @@ const (
 	ReasonFirewallFailed    Reason = "firewall-rule-failed"
 	ReasonTLSFailed         Reason = "tls-failed"
 	ReasonUntrusted         Reason = "untrusted-chain"
+	ReasonMissingLink       Reason = "missing-intermediate"
 	ReasonSelfSigned        Reason = "self-signed"
 	ReasonExpired           Reason = "certificate-expired"
 	ReasonNotYetValid       Reason = "certificate-not-yet-valid"
