@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"wavelock/rollout"
@@ -45,9 +46,16 @@ func parseRule(id, text string) (r rollout.FirewallRule, relevant bool) {
 // port of one program or service is about that program.
 func touches(r rollout.FirewallRule, ports ...int) bool {
 	for _, p := range r.Ports {
-		var lo, hi int
-		if n, _ := fmt.Sscanf(p, "%d-%d", &lo, &hi); n == 1 {
-			hi = lo
+		from, to, span := strings.Cut(p, "-")
+		lo, err := strconv.Atoi(from)
+		if err != nil {
+			continue // RPC, Teredo and other names for ports that are not ours
+		}
+		hi := lo
+		if span {
+			if hi, err = strconv.Atoi(to); err != nil {
+				continue
+			}
 		}
 		if slices.ContainsFunc(ports, func(port int) bool { return lo <= port && port <= hi }) {
 			return true
@@ -100,6 +108,7 @@ func rules(keys []regKey, policy bool, ports ...int) (list []rollout.FirewallRul
 			total++
 			r, relevant := parseRule(v.name, v.data)
 			if relevant && touches(r, ports...) {
+				r, _ = parseRule(strings.Clone(v.name), strings.Clone(v.data))
 				r.Policy = policy
 				list = append(list, r)
 			}

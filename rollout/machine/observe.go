@@ -192,7 +192,7 @@ func certificates(keys []regKey) ([]pki.Certificate, error) {
 		c, err := parseBlob(blob)
 		if err != nil {
 			// One entry that cannot be read does not hide the others: it cannot be chosen.
-			c = pki.Certificate{Thumbprint: pki.ParseThumbprint(k.last()), Subject: "unreadable: " + err.Error()}
+			c = pki.Certificate{Thumbprint: pki.ParseThumbprint(strings.Clone(k.last())), Subject: "unreadable: " + err.Error()}
 		}
 		list = append(list, c)
 	}
@@ -202,12 +202,12 @@ func certificates(keys []regKey) ([]pki.Certificate, error) {
 func bindings(keys []regKey) ([]rollout.Binding, error) {
 	var list []rollout.Binding
 	for _, k := range keys {
-		b := rollout.Binding{Endpoint: k.last(), Store: k.text("SslCertStoreName")}
+		b := rollout.Binding{Endpoint: strings.Clone(k.last()), Store: k.text("SslCertStoreName")}
 		if !strings.Contains(b.Endpoint, ":") {
 			continue
 		}
 		if v, ok := k.value("SslCertHash"); ok {
-			b.Thumbprint = pki.ParseThumbprint(v.data)
+			b.Thumbprint = pki.ParseThumbprint(strings.Clone(v.data))
 		}
 		if v, ok := k.value("AppId"); ok {
 			raw, err := v.binary()

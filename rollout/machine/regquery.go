@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// regValue is a value as reg query prints it.
+// regValue is a value as reg query prints it. Its parts are pieces of the whole
+// answer: whoever keeps one makes a copy, or it holds the answer in memory.
 type regValue struct{ name, kind, data string }
 
 func (v regValue) number() (uint64, bool) {
@@ -39,9 +40,10 @@ func (k regKey) value(name string) (regValue, bool) {
 	return regValue{}, false
 }
 
+// text is a copy of a value's data.
 func (k regKey) text(name string) string {
 	v, _ := k.value(name)
-	return v.data
+	return strings.Clone(v.data)
 }
 
 // last is the key's own name.

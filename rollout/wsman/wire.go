@@ -2,6 +2,7 @@ package wsman
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -158,18 +159,20 @@ func (w *wire) read() (*answer, error) {
 		if resp.ContentLength > w.target.MaxResponse {
 			return nil, errTooLarge
 		}
-		body, err := io.ReadAll(io.LimitReader(resp.Body, w.target.MaxResponse+1))
+		// What the host says of its length is believed up to one envelope; what comes is counted.
+		body := bytes.NewBuffer(make([]byte, 0, max(512, min(resp.ContentLength+bytes.MinRead, 512<<10))))
+		_, err = body.ReadFrom(io.LimitReader(resp.Body, w.target.MaxResponse+1))
 		resp.Body.Close()
 		if err != nil {
 			return nil, err
 		}
-		if int64(len(body)) > w.target.MaxResponse {
+		if int64(body.Len()) > w.target.MaxResponse {
 			return nil, errTooLarge
 		}
 		if resp.Close {
 			w.close()
 		}
-		return &answer{status: resp.StatusCode, header: resp.Header, body: body}, nil
+		return &answer{status: resp.StatusCode, header: resp.Header, body: body.Bytes()}, nil
 	}
 	return nil, fmt.Errorf("more than %d interim answers", maxInterim)
 }
