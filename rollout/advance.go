@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"maps"
-	"slices"
 )
 
 // Job is one action on one host, as it is given to a worker. The attempt fences
@@ -109,16 +108,4 @@ func takeDoor(to *Door, from Door) {
 	if from.State != DoorUnknown {
 		*to = from
 	}
-}
-
-// telling are the services whose state a check or a person wants to know.
-var telling = []string{"WinRM", "Schedule", "mpssvc", "Wecsvc", "ClusSvc", "vmms", "SCVMMAgent", "CertSvc", "NTDS", "W3SVC", "W32Time"}
-
-// Trim leaves away what no check asks for, so that a fleet's observations fit in
-// the journal.
-func (o Observation) Trim() Observation {
-	o.Services.Value = slices.DeleteFunc(slices.Clone(o.Services.Value), func(s WindowsService) bool {
-		return !slices.Contains(telling, s.Name)
-	})
-	return o
 }

@@ -63,11 +63,3 @@ func TestACrashIsNotBelieved(t *testing.T) {
 		t.Errorf("a laptop that was off %d times is given up at its first restore", run.Waited)
 	}
 }
-
-func TestTrim(t *testing.T) {
-	t.Parallel()
-	o := Observation{Services: Saw([]WindowsService{{Name: "Schedule"}, {Name: "Spooler"}, {Name: "Wecsvc"}})}
-	if got := o.Trim().Services.Value; len(got) != 2 || len(o.Services.Value) != 3 || o.Services.Value[1].Name != "Spooler" {
-		t.Errorf("trimmed to %v, and the original is %v", got, o.Services.Value)
-	}
-}

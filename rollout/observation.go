@@ -183,6 +183,10 @@ type FirewallRule struct {
 	Policy   bool     `json:"policy,omitempty"`   // set by Group Policy
 }
 
+// TellingServices are the services whose state a check or a person asks for: an
+// observation of a fleet's 200 services a host would fill the journal.
+var TellingServices = []string{"WinRM", "Schedule", "mpssvc", "Wecsvc", "ClusSvc", "vmms", "SCVMMAgent", "CertSvc", "NTDS", "W3SVC", "W32Time"}
+
 // WindowsService is a service of the service control manager.
 type WindowsService struct {
 	Name    string `json:"name"`

@@ -167,7 +167,6 @@ func (a *app) look(ctx context.Context, cfg Config, fleet *machine.Fleet, comput
 				o = rollout.Observation{Host: f.Host.ID, At: a.now(), Identity: rollout.Unseen[rollout.Identity](err.Error())}
 				records[i].Problem = problemOf(err)
 			}
-			o = o.Trim()
 			records[i].Observation, records[i].Class = &o, rollout.ClassOf(o)
 			return ctx.Err()
 		})

@@ -162,7 +162,7 @@ func (w *worker) note(run rollout.HostRun, step rollout.Step, res rollout.Result
 	}
 	ev := w.event(rollout.EvStepDone, run, step)
 	if res.Seen != nil {
-		seen := res.Seen.Trim()
+		seen := *res.Seen
 		res.Seen = &seen
 	}
 	if step.Kind == rollout.StepSaveImage {

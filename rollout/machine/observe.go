@@ -316,7 +316,7 @@ func cimTime(s string) (time.Time, error) {
 
 func readServices(ctx context.Context, s *wsman.Session) ([]rollout.WindowsService, error) {
 	var list []rollout.WindowsService
-	q := wsman.Query{WQL: "select Name, State, StartMode from Win32_Service"}
+	q := wsman.Query{WQL: "select Name, State, StartMode from Win32_Service where Name='" + strings.Join(rollout.TellingServices, "' or Name='") + "'"}
 	for e, err := range s.Enumerate(ctx, wsman.WMI("root/cimv2", "*"), q) {
 		if err != nil {
 			return nil, err

@@ -168,6 +168,15 @@ func (e *Element) Remove(name string) {
 
 // Parse reads one XML document within the limits of this package.
 func Parse(b []byte) (*Element, error) {
+	if short, texts := liftTexts(b); texts != nil {
+		if root, err := parse(short); err == nil && putBack(root, texts) == len(texts) {
+			return root, nil
+		}
+	}
+	return parse(b)
+}
+
+func parse(b []byte) (*Element, error) {
 	p := parser{decoder: xml.NewDecoder(bytes.NewReader(b))}
 	for {
 		tok, err := p.decoder.Token()

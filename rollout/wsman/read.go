@@ -19,9 +19,6 @@ func (s *Session) read(r request, a *answer) (*Element, error) {
 		s.disconnect()
 		return nil, &ProtocolError{Host: s.target.Host, Op: r.op, Err: err, Sent: true}
 	}
-	if r.raw != nil {
-		*r.raw = a.body
-	}
 	root, err := Parse(a.body)
 	if err != nil {
 		return fail(fmt.Errorf("parse the answer: %w", err))

@@ -116,8 +116,7 @@ type request struct {
 	op         string // for errors: "get config/listener"
 	id         string // MessageID; empty when the answer names none
 	envelope   string
-	repeatable bool    // asking twice does no harm
-	raw        *[]byte // gets the answer's envelope, for the parsers of the winrm library
+	repeatable bool // asking twice does no harm
 }
 
 // do sends a message and gives the body of its answer. A fault is an error.

@@ -42,12 +42,12 @@ type Result struct {
 // Shell opens a shell. An account may have few at once: Close it.
 func (s *Session) Shell(ctx context.Context) (*Shell, error) {
 	const op = "open a shell"
-	body, text, err := s.doShell(ctx, op, winrm.NewOpenShellRequest(s.target.url(), s.parameters()))
+	body, err := s.doShell(ctx, op, winrm.NewOpenShellRequest(s.target.url(), s.parameters()))
 	if err != nil {
 		return nil, err
 	}
-	id, err := winrm.ParseOpenShellResponse(text)
-	if err != nil || id == "" { // Windows Server 2008 has the id in the selectors only
+	id := strings.TrimSpace(body.Child("Shell").Value("ShellId"))
+	if id == "" { // Windows Server 2008 has the id in the selectors only
 		for _, sel := range reference(body.Child("ResourceCreated")).Selectors {
 			if sel.Name == "ShellId" {
 				id = strings.TrimSpace(sel.Value)
@@ -63,7 +63,7 @@ func (s *Session) Shell(ctx context.Context) (*Shell, error) {
 // Close ends the shell and what runs in it.
 func (sh *Shell) Close(ctx context.Context) error {
 	s := sh.session
-	_, _, err := s.doShell(ctx, "close the shell", winrm.NewDeleteShellRequest(s.target.url(), sh.id, s.parameters()))
+	_, err := s.doShell(ctx, "close the shell", winrm.NewDeleteShellRequest(s.target.url(), sh.id, s.parameters()))
 	return err
 }
 
@@ -75,12 +75,12 @@ func (sh *Shell) Run(ctx context.Context, line string, stdin []byte) (Result, er
 	}
 	s := sh.session
 	msg := winrm.NewExecuteCommandRequest(s.target.url(), sh.id, line, nil, s.parameters())
-	_, text, err := s.doShellText(ctx, "run a command", commandText(msg, stdin != nil))
+	body, err := s.doShellText(ctx, "run a command", commandText(msg, stdin != nil))
 	if err != nil {
 		return Result{}, err
 	}
-	id, err := winrm.ParseExecuteCommandResponse(text)
-	if err != nil || !isGUID(id) {
+	id := strings.TrimSpace(body.Child("CommandResponse").Value("CommandId"))
+	if !isGUID(id) {
 		return Result{}, &RunError{Host: s.target.Host, Err: s.malformed("run a command", "no command id")}
 	}
 	c := &command{session: s, shell: sh.id, id: id}
@@ -152,7 +152,7 @@ func (c *command) feed(ctx context.Context, stdin []byte) error {
 		piece := stdin[:min(len(stdin), stdinChunk)]
 		stdin = stdin[len(piece):]
 		msg := winrm.NewSendInputRequest(s.target.url(), c.shell, c.id, piece, len(stdin) == 0, s.parameters())
-		if _, _, err := s.doShell(ctx, "send input", msg); err != nil || len(stdin) == 0 {
+		if _, err := s.doShell(ctx, "send input", msg); err != nil || len(stdin) == 0 {
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ func (c *command) feed(ctx context.Context, stdin []byte) error {
 func (c *command) receive(ctx context.Context) (done bool, err error) {
 	const op = "read the output"
 	s := c.session
-	body, _, err := s.doShell(ctx, op, winrm.NewGetOutputRequest(s.target.url(), c.shell, c.id, "stdout stderr", s.parameters()))
+	body, err := s.doShell(ctx, op, winrm.NewGetOutputRequest(s.target.url(), c.shell, c.id, "stdout stderr", s.parameters()))
 	var fault *Fault
 	if errors.As(err, &fault) && fault.IsTimedOut() {
 		return false, nil
@@ -179,8 +179,7 @@ func (c *command) receive(ctx context.Context) (done bool, err error) {
 	return c.ended(op, body)
 }
 
-// take gathers the streams, [MS-WSMV] 2.2.4.36. The library's own reader parses the whole answer a second time, into
-// a tree of its own: for the bulk reads that was half of all the work.
+// take gathers the streams, [MS-WSMV] 2.2.4.36.
 func (c *command) take(response *Element) error {
 	for _, stream := range response.All("Stream") {
 		to := &c.out.Stdout
@@ -221,19 +220,16 @@ func (s *Session) parameters() *winrm.Parameters {
 	return winrm.NewParameters(s.target.operationTimeout(), s.target.Locale, 153600)
 }
 
-// doShell sends a message of the winrm library and gives the answer both parsed and as text for its parsers.
-func (s *Session) doShell(ctx context.Context, op string, msg *soap.SoapMessage) (*Element, string, error) {
+// doShell sends a message of the winrm library. Its answer is read by our own parser: the library's make a second tree of
+// it, which for bulk output was half of all the work.
+func (s *Session) doShell(ctx context.Context, op string, msg *soap.SoapMessage) (*Element, error) {
 	return s.doShellText(ctx, op, msg.String())
 }
 
-func (s *Session) doShellText(ctx context.Context, op, text string) (*Element, string, error) {
+func (s *Session) doShellText(ctx context.Context, op, text string) (*Element, error) {
 	sent, err := Parse([]byte(text)) // the library picks the MessageID and does not tell
 	if err != nil {
-		return nil, "", fmt.Errorf("%s on %s: %w", op, s.target.Host, err)
+		return nil, fmt.Errorf("%s on %s: %w", op, s.target.Host, err)
 	}
-	r := request{op: op, id: sent.Child("Header").Value("MessageID"), envelope: text}
-	var raw []byte
-	r.raw = &raw
-	body, err := s.do(ctx, r)
-	return body, string(raw), err
+	return s.do(ctx, request{op: op, id: sent.Child("Header").Value("MessageID"), envelope: text})
 }
