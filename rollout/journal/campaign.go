@@ -168,14 +168,12 @@ func (j *Journal) Image(ctx context.Context, id rollout.CampaignID, host rollout
 	if err != nil {
 		return nil, fmt.Errorf("read the before-image of %s: %w", host, err)
 	}
-	for e, err := range j.Events(ctx, id, seq-1) {
-		if err != nil {
-			return nil, fmt.Errorf("read the before-image of %s: %w", host, err)
-		}
-		if image := imageOf(&e); image != nil && e.Host == host {
-			return image, nil
-		}
-		break
+	e, err := j.event(ctx, id, seq)
+	if err != nil {
+		return nil, fmt.Errorf("read the before-image of %s: %w", host, err)
+	}
+	if image := imageOf(&e); image != nil && e.Host == host {
+		return image, nil
 	}
 	return nil, &ChainError{id, seq, fmt.Sprintf("it is not the before-image of %s", host)}
 }

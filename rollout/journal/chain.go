@@ -64,9 +64,9 @@ func from(ctx context.Context, db querier, id rollout.CampaignID, seq int64) (*w
 	return w, w.failed(err)
 }
 
-// page is the next links, as many as one page holds.
-func (w *walker) page(ctx context.Context) ([]link, error) {
-	rows, err := w.db.QueryContext(ctx, "SELECT seq, host, body, hash FROM event WHERE campaign = ? AND seq > ? ORDER BY seq LIMIT ?", string(w.campaign), w.seq, pageSize)
+// page is the next links, limit at most.
+func (w *walker) page(ctx context.Context, limit int) ([]link, error) {
+	rows, err := w.db.QueryContext(ctx, "SELECT seq, host, body, hash FROM event WHERE campaign = ? AND seq > ? ORDER BY seq LIMIT ?", string(w.campaign), w.seq, limit)
 	if err != nil {
 		return nil, w.failed(err)
 	}
@@ -130,7 +130,7 @@ func (j *Journal) Events(ctx context.Context, id rollout.CampaignID, after int64
 		w, err := from(ctx, j.read, id, after)
 		for err == nil {
 			var links []link
-			links, err = w.page(ctx)
+			links, err = w.page(ctx, pageSize)
 			for _, l := range links {
 				e, err := l.decode()
 				if !yield(e, err) || err != nil {
@@ -145,6 +145,22 @@ func (j *Journal) Events(ctx context.Context, id rollout.CampaignID, after int64
 			yield(rollout.Event{}, err)
 		}
 	}
+}
+
+// event is one event, checked against the one before it.
+func (j *Journal) event(ctx context.Context, id rollout.CampaignID, seq int64) (rollout.Event, error) {
+	w, err := from(ctx, j.read, id, seq-1)
+	if err != nil {
+		return rollout.Event{}, err
+	}
+	links, err := w.page(ctx, 1)
+	if err != nil {
+		return rollout.Event{}, err
+	}
+	if len(links) == 0 {
+		return rollout.Event{}, &ChainError{id, seq, "it is missing"}
+	}
+	return links[0].decode()
 }
 
 // HostEvents are the campaign's events of one host, in order. They are not checked
@@ -201,7 +217,7 @@ func (j *Journal) Verify(ctx context.Context, id rollout.CampaignID) error {
 	}
 	for err == nil {
 		var links []link
-		links, err = w.page(ctx)
+		links, err = w.page(ctx, pageSize)
 		for _, l := range links {
 			if _, err := l.decode(); err != nil {
 				return err
