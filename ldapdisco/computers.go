@@ -237,9 +237,8 @@ type twins struct {
 // second is seen, and holding computers back until then would keep them all in memory.
 func (d *Directory) findTwins(ctx context.Context, r *reading) (*twins, error) {
 	t := &twins{maphash.MakeSeed(), map[uint64]struct{}{}, map[uint64]int{}}
-	const op = "compare the names of the computers"
 	for _, base := range r.bases {
-		q := r.query(base, op, []string{"dNSHostName", "sAMAccountName"})
+		q := r.query(base, "compare the names of the computers below "+base, []string{"dNSHostName", "sAMAccountName"})
 		q.filter = "(&" + r.filter + "(dNSHostName=*)(!(userAccountControl:1.2.840.113556.1.4.803:=2))" + r.alive() + ")"
 		for page, err := range d.pages(ctx, q) {
 			if err != nil {

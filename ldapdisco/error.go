@@ -44,6 +44,7 @@ func (e *Error) Hint() string {
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var dns *net.DNSError
+	var dial *net.OpError
 	switch {
 	case errors.As(e.Err, &unknown):
 		return "trust the CA that issued the domain controller's certificate: give its root certificate as a PEM file"
@@ -53,6 +54,8 @@ func (e *Error) Hint() string {
 		return "renew the domain controller's certificate, or use another domain controller"
 	case errors.As(e.Err, &dns):
 		return "check the name of the domain controller and the DNS server that is used"
+	case errors.As(e.Err, &dial) && dial.Op == "dial":
+		return "is it a domain controller, and switched on? firewalls have to let 636 (ldaps) or 389 (ldap) through from here"
 	case errors.Is(e.Err, io.EOF):
 		return "the server closed the connection; on ldaps:// it may have no certificate"
 	}

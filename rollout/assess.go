@@ -78,8 +78,8 @@ func Assess(h Host, o Observation, p Policy, now time.Time) Assessment {
 			f.Waived = fmt.Sprintf("%s: %s", w.By, w.Why)
 		}
 		a.Findings = append(a.Findings, f)
-		if f.Reason == ReasonNotObserved {
-			break
+		if f.Reason == ReasonNotObserved || f.Reason == ReasonAccessDenied {
+			break // nothing was read that could be judged
 		}
 	}
 	return a
@@ -88,7 +88,7 @@ func Assess(h Host, o Observation, p Policy, now time.Time) Assessment {
 // waivable reports whether a person may overrule the finding. Whose computer it
 // is, and whether it and what it listens on were seen, are not matters of opinion.
 func waivable(r Reason) bool {
-	return r != ReasonWrongHost && r != ReasonNotObserved && r != ReasonNotReadable
+	return r != ReasonWrongHost && r != ReasonNotObserved && r != ReasonAccessDenied && r != ReasonNotReadable
 }
 
 // ClassOf is the host's coverage. A door that answers counts whatever the host
@@ -142,6 +142,9 @@ func reached(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
 	if o.Via != "" {
 		return Finding{}, false
 	}
+	if o.HTTP.State == DoorNoName && o.HTTPS.State == DoorNoName {
+		return blocker(ReasonNotObserved, everything, "%s: %s", ReasonNoName, ReasonNoName.Title())
+	}
 	return blocker(ReasonNotObserved, everything, "neither door let us in: HTTP %s, HTTPS %s", doorWord(o.HTTP), doorWord(o.HTTPS))
 }
 
@@ -153,6 +156,9 @@ func doorWord(d Door) string {
 }
 
 func isWhoItShouldBe(h Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if o.Identity.Denied {
+		return blocker(ReasonAccessDenied, everything, "the account may log on, but read nothing: %s", o.Identity.Why)
+	}
 	if !o.Identity.Known {
 		return blocker(ReasonWrongHost, everything, "the host did not say who it is: %s", o.Identity.Why)
 	}

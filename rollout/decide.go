@@ -46,6 +46,8 @@ func (d *decider) decide() {
 	switch {
 	case s.Finished:
 		d.d.Over = true
+	case s.Approved == "" && (s.Aborted != "" || s.Rollback != ""):
+		d.windDown("given up before it was approved") // nothing was touched
 	case s.Approved == "":
 		d.hold("the plan waits for an approval of its hash")
 	case s.Approved != s.hashOf(d.p):

@@ -9,9 +9,10 @@ import (
 // Seen is one part of an observation: the value that was read, or why it was not.
 // A part that was not observed is never the same as a part that is clean.
 type Seen[T any] struct {
-	Known bool   `json:"known"`
-	Value T      `json:"value"`
-	Why   string `json:"why,omitempty"` // why it is not known
+	Known  bool   `json:"known"`
+	Value  T      `json:"value"`
+	Why    string `json:"why,omitempty"`    // why it is not known
+	Denied bool   `json:"denied,omitempty"` // because the account may not read it
 }
 
 // Saw is a part that was read.

@@ -72,17 +72,25 @@ func (a *app) assess(ctx context.Context, cfg Config) error {
 
 func (c Config) judge(r journal.Record, now time.Time) assessed {
 	doc := assessed{Host: r.Host.ID, OU: r.Host.OU, Class: rollout.ClassUnknown, Problem: r.Problem}
-	if r.Observation != nil {
+	if r.Observation != nil && r.Problem == "" { // else nothing was seen
 		as := rollout.Assess(r.Host, *r.Observation, c.Policy, now)
 		doc.Class, doc.Findings = as.Class, as.Findings
 	}
 	return doc
 }
 
+// problemText is a code with its meaning, where the code is one of ours.
+func problemText(code string) string {
+	if title := rollout.Reason(code).Title(); title != code {
+		return code + ": " + title
+	}
+	return code
+}
+
 func (d assessed) summary() string {
 	var parts []string
 	if d.Problem != "" {
-		parts = append(parts, d.Problem)
+		parts = append(parts, problemText(d.Problem))
 	}
 	for _, f := range d.Findings {
 		s := string(f.Reason)

@@ -18,6 +18,8 @@ func newLab(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "lab", GroupID: "try",
 		Short: "A simulated domain to rehearse on",
+		Args:  knownCommand,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newLabUp(a))
 	return c

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // TestMain lets the test binary be the program, so that the demo can start and
@@ -15,7 +17,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("WAVELOCK_TEST_MAIN") != "" {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"wavelock": main})
 }
 
 // wavelock runs the program as a user does.

@@ -13,23 +13,25 @@ import (
 // progress shows a campaign while it runs: bars on a terminal, a line for each
 // thing that happened elsewhere.
 type progress struct {
-	a    *app
-	live bool
+	a     *app
+	live  bool
+	waves int   // of the plan; hosts that waited come after them
+	since int64 // events up to this one are history
 
 	mu    sync.Mutex
 	lines int      // drawn, to be erased before the next drawing
 	tail  []string // the last troubles, shown beneath the bars
 }
 
-func newProgress(a *app, _ rollout.Plan) *progress {
-	return &progress{a: a, live: !a.quiet && terminal(a.err)}
+func newProgress(a *app, plan rollout.Plan, since int64) *progress {
+	return &progress{a: a, live: !a.quiet && terminal(a.err), waves: len(plan.Waves), since: since}
 }
 
 // event is told of everything that happens. It does not wait for anything but
 // the stream it writes to.
 func (p *progress) event(ev rollout.Event) {
-	line := sentence(ev)
-	if line == "" || p.a.quiet {
+	line := sentence(ev, p.waves)
+	if line == "" || p.a.quiet || ev.Seq <= p.since {
 		return
 	}
 	p.mu.Lock()
@@ -143,12 +145,10 @@ func cut(s string, n int) string {
 }
 
 // sentence is an event in one line, or nothing where it is of no interest.
-func sentence(ev rollout.Event) string {
+func sentence(ev rollout.Event, waves int) string {
 	switch ev.Kind {
-	case rollout.EvWaveOpened:
-		return fmt.Sprintf("wave %d begins", ev.Wave)
-	case rollout.EvWavePassed:
-		return fmt.Sprintf("wave %d passed", ev.Wave)
+	case rollout.EvWaveOpened, rollout.EvWavePassed:
+		return turn(ev, waves)
 	case rollout.EvWaveHalted:
 		return fmt.Sprintf("wave %d is halted: %s; its hosts are put back", ev.Wave, ev.Detail)
 	case rollout.EvWaveEnded:
@@ -159,6 +159,21 @@ func sentence(ev rollout.Event) string {
 		return fmt.Sprintf("resumed by %s", ev.Actor)
 	case rollout.EvSettled:
 		return settled(ev)
+	}
+	return ""
+}
+
+// turn tells of a wave's beginning or end. The one after the last is the plan's
+// own: the hosts that had to wait.
+func turn(ev rollout.Event, waves int) string {
+	begins := ev.Kind == rollout.EvWaveOpened
+	switch {
+	case ev.Wave <= waves && begins:
+		return fmt.Sprintf("wave %d begins", ev.Wave)
+	case ev.Wave <= waves:
+		return fmt.Sprintf("wave %d passed", ev.Wave)
+	case begins:
+		return "all waves are through; hosts that had to wait are tried again"
 	}
 	return ""
 }

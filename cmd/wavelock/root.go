@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,9 +63,13 @@ EXIT STATUS
   wavelock assess                    look at every host; nothing is changed
   wavelock plan --out plan.json      who, in which order, how much at once
   wavelock run plan.json             do it; again to resume`,
+		Args:          knownCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       versionString(),
+
+		SuggestionsMinimumDistance: 2,
+		Version:                    versionString(),
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			switch a.output {
 			case "table", "json", "csv":
@@ -89,6 +94,18 @@ EXIT STATUS
 		newPlan(a), newRun(a), newPause(a), newResume(a), newAbort(a), newApprove(a), newRollback(a),
 		newDemo(a), newLab(a))
 	return root
+}
+
+// knownCommand refuses a word that is no command, and names the ones it may be meant for.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see " + c.CommandPath() + " --help"
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return failWith(exitUsage, hint, "%s has no command %q", c.CommandPath(), args[0])
 }
 
 // exactly says what is missing in words, where cobra counts arguments.

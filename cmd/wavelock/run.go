@@ -74,7 +74,11 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 	if err != nil {
 		return err
 	}
-	show := newProgress(a, plan)
+	_, state, err := replay(ctx, j, plan.ID)
+	if err != nil {
+		return err
+	}
+	show := newProgress(a, plan, state.Seq)
 	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet}, Actor: person(), Parallel: cfg.Limits.Parallel,
 		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: show.event, Seen: a.keep(j), Stay: o.Stay})
 	stop := show.start(e.View)
@@ -94,8 +98,8 @@ func (a *app) ensureApproved(ctx context.Context, j *journal.Journal, plan rollo
 		return err
 	}
 	switch {
-	case state.Approved == plan.Hash():
-		return nil
+	case state.Approved == plan.Hash(), state.Aborted != "", state.Rollback != "":
+		return nil // the way back needs no approval
 	case state.Approved != "":
 		return failWith(exitPlan, "plan and approve again under another name", "the journal has an approval of %.12s for %s, this plan is %.12s", state.Approved, plan.ID, plan.Hash())
 	case !o.Yes:

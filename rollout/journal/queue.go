@@ -62,13 +62,19 @@ func (j *Journal) Work(ctx context.Context, zones []rollout.Zone, parallel int, 
 		return err
 	}
 	defer release()
-	if err := j.requeue(ctx); err != nil {
+	// A campaign that has nothing to do ends ctx while the queue is still being set
+	// up: that is no error of the database.
+	setUp := context.WithoutCancel(ctx)
+	if err := j.requeue(setUp); err != nil {
 		return err
 	}
 	if len(zones) == 0 {
-		if zones, err = j.zones(ctx); err != nil {
+		if zones, err = j.zones(setUp); err != nil {
 			return err
 		}
+	}
+	if ctx.Err() != nil {
+		return nil
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -139,7 +139,10 @@ func (l *Lab) WriteFiles(dir string) error {
 }
 
 func (l *Lab) yaml() string {
-	n := l.cfg.Hosts
+	n, ous := l.cfg.Hosts, `"OU=Servers,DC=corp,DC=example"`
+	if n >= len(kinds) { // the smallest labs have no workstation
+		ous += `, "OU=Workstations,DC=corp,DC=example"`
+	}
 	return fmt.Sprintf(`# A simulated domain. Everything here means the same on a real one.
 database: wavelock.db
 resolver: %s
@@ -151,7 +154,7 @@ credentials:
   directory: {kind: ntlm, user: CORP\%s, password_file: password}
   hosts: {kind: ntlm, user: CORP\%s, password_file: password}
 select:
-  ous: ["OU=Servers,DC=corp,DC=example", "OU=Workstations,DC=corp,DC=example"]
+  ous: [%s]
 goal: close
 policy:
   template: %s
@@ -165,5 +168,5 @@ waves:
   - {name: rest, in_flight: 20, limit: 3}
 limits:
   parallel: 40
-`, l.resolver, l.ldap.SecureURL(), account, account, template, max(2, n/8))
+`, l.resolver, l.ldap.SecureURL(), account, account, ous, template, max(2, n/8))
 }

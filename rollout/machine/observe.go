@@ -120,11 +120,13 @@ func refusal(ctx context.Context, auth *wsman.AuthError) error {
 // part reads one part of the observation; why it cannot be read becomes part of it.
 func part[T any](to *rollout.Seen[T], read func() (T, error)) {
 	v, err := read()
-	if err != nil {
-		*to = rollout.Unseen[T](err.Error())
+	if err == nil {
+		*to = rollout.Saw(v)
 		return
 	}
-	*to = rollout.Saw(v)
+	*to = rollout.Unseen[T](err.Error())
+	var fault *wsman.Fault
+	to.Denied = errors.As(err, &fault) && fault.IsAccessDenied()
 }
 
 func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation) {

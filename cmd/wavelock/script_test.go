@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite"
+
+	"wavelock/rollout/journal"
+	"wavelock/rollout/lab"
+)
+
+// TestScripts runs the command-line contract: each file in testdata/script is a
+// session of a user with a lab of its own.
+func TestScripts(t *testing.T) {
+	dir := filepath.Join("..", "..", "testdata", "script")
+	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there is no script in %s, %v", dir, err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: dir,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NO_COLOR", "1")
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			e.Setenv("PORT", port)
+			e.Values[labsKey{}] = map[string]*lab.Lab{}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
+			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless,
+		},
+	})
+}
+
+// freePort is a TCP port that nobody listened on a moment ago.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
+
+type labsKey struct{}
+
+func labs(ts *testscript.TestScript) map[string]*lab.Lab {
+	return ts.Value(labsKey{}).(map[string]*lab.Lab)
+}
+
+func labOf(ts *testscript.TestScript, dir string) *lab.Lab {
+	l := labs(ts)[ts.MkAbs(dir)]
+	if l == nil {
+		ts.Fatalf("there is no lab in %s", dir)
+	}
+	return l
+}
+
+func need(ts *testscript.TestScript, neg, ok bool, usage string) {
+	if neg || !ok {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+// exits CODE PROGRAM [ARG...] runs a program that has to end with that code.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) > 1, "exits CODE PROGRAM [ARG...]")
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var ended *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &ended) {
+		got = ended.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("ended with %d, want %d", got, want)
+	}
+}
+
+// lab HOSTS DIR starts a domain of its own and writes its files to DIR.
+func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "lab HOSTS DIR")
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	l, err := lab.Start(context.Background(), lab.Config{Hosts: n, Seed: 1})
+	ts.Check(err)
+	ts.Defer(l.Close)
+	ts.Check(l.WriteFiles(ts.MkAbs(args[1])))
+	labs(ts)[ts.MkAbs(args[1])] = l
+}
+
+// break DIR HOST FAULT switches a fault of a lab's computer on.
+func cmdBreak(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "break DIR HOST FAULT")
+	ts.Check(labOf(ts, args[0]).Break(args[1], args[2]))
+}
+
+// mend DIR HOST FAULT switches it off.
+func cmdMend(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "mend DIR HOST FAULT")
+	ts.Check(labOf(ts, args[0]).Mend(args[1], args[2]))
+}
+
+// rewrite FILE REGEXP TEXT changes a file; it is an error if nothing matches.
+func cmdRewrite(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "rewrite FILE REGEXP TEXT")
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	before := []byte(ts.ReadFile(args[0]))
+	after := re.ReplaceAll(before, []byte(strings.ReplaceAll(args[2], `\n`, "\n")))
+	if bytes.Equal(before, after) {
+		ts.Fatalf("nothing in %s matches %s", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), after, 0o600))
+}
+
+// forget-name DIR HOST puts a DNS server before the lab's that does not know the host.
+func cmdForgetName(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "forget-name DIR HOST")
+	file := filepath.Join(args[0], "wavelock.yaml")
+	resolver := regexp.MustCompile(`(?m)^resolver: (\S+)$`)
+	m := resolver.FindStringSubmatch(ts.ReadFile(file))
+	if m == nil {
+		ts.Fatalf("%s names no resolver", file)
+	}
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	ts.Check(err)
+	s := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		answer := new(dns.Msg).SetRcode(q, dns.RcodeNameError)
+		if !strings.EqualFold(strings.TrimSuffix(q.Question[0].Name, "."), args[1]) {
+			if a, err := dns.Exchange(q, m[1]); err == nil {
+				answer = a
+			}
+		}
+		_ = w.WriteMsg(answer)
+	})}
+	go func() { _ = s.ActivateAndServe() }()
+	ts.Defer(func() { _ = s.Shutdown() })
+	cmdRewrite(ts, false, []string{file, `^resolver: \S+$`, "resolver: " + pc.LocalAddr().String()})
+}
+
+// newer-database FILE makes the database look like one of a later version.
+func cmdNewerDatabase(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "newer-database FILE")
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)")
+	ts.Check(err)
+}
+
+// own FILE holds the database as a running campaign does, until the script ends.
+func cmdOwn(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "own FILE")
+	j, err := journal.Open(context.Background(), journal.Config{Path: ts.MkAbs(args[0]), Now: time.Now})
+	ts.Check(err)
+	release, err := j.Own(context.Background())
+	ts.Check(err)
+	ts.Defer(func() { release(); _ = j.Close() })
+}
+
+// await FILE|URL waits until the file is there or the page answers.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "await FILE|URL")
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if strings.HasPrefix(args[0], "http://") {
+			if r, err := http.Get(args[0]); err == nil {
+				r.Body.Close()
+				return
+			}
+		} else if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+	}
+	ts.Fatalf("%s did not come", args[0])
+}
+
+// get URL TEXT asks for a page, which has to contain the text.
+func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "get URL TEXT")
+	r, err := http.Get(args[0])
+	ts.Check(err)
+	defer r.Body.Close()
+	var page bytes.Buffer
+	_, err = page.ReadFrom(r.Body)
+	ts.Check(err)
+	if r.StatusCode != http.StatusOK || !strings.Contains(page.String(), args[1]) {
+		ts.Fatalf("%s answers %s without %q", args[0], r.Status, args[1])
+	}
+}
+
+// secretless SECRETFILE DIR: no file of DIR but the secret's own, nor the last
+// output, contains the secret.
+func cmdSecretless(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "secretless SECRETFILE DIR")
+	secret := strings.TrimSpace(ts.ReadFile(args[0]))
+	if len(secret) < 8 {
+		ts.Fatalf("%q is too short to be looked for", secret)
+	}
+	looked := 0
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[1]), func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || name == ts.MkAbs(args[0]) {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		if bytes.Contains(b, []byte(secret)) {
+			return fmt.Errorf("%s contains the secret of %s", name, args[0])
+		}
+		looked++
+		return err
+	}))
+	for _, stream := range []string{"stdout", "stderr"} {
+		if strings.Contains(ts.ReadFile(stream), secret) {
+			ts.Fatalf("%s contains the secret of %s", stream, args[0])
+		}
+	}
+	if looked == 0 {
+		ts.Fatalf("there is nothing in %s to look at", args[1])
+	}
+}
