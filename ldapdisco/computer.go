@@ -28,26 +28,6 @@ type Computer struct {
 	Problem *Problem `json:"problem,omitempty"` // why it cannot be managed; nil: nothing is known against it
 }
 
-// Problem is a reason not to touch a computer.
-type Problem struct {
-	Code   string `json:"code"`
-	Detail string `json:"detail"`
-}
-
-// Reason codes of Problem.
-const (
-	Excluded         = "excluded"             // the query excludes it
-	NotFound         = "not-found"            // the query names it, and the directory has it not
-	ManagedAccount   = "gmsa"                 // a service account, no computer
-	ClusterName      = "cluster-virtual-name" // a name that a failover cluster answers to
-	Disabled         = "disabled"
-	NotWindows       = "not-windows"
-	Stale            = "stale"       // long unused
-	NoDNSName        = "no-dns-name" // none, or one that is no host name
-	UnknownOS        = "unknown-os"  // it never told the directory what it is
-	DuplicateDNSName = "duplicate-dns-name"
-)
-
 // Role is something that a computer does for others.
 type Role string
 

@@ -69,3 +69,9 @@ func readPlan(path string) (rollout.Plan, error) {
 	}
 	return f.Plan, nil
 }
+
+// exists reports whether there is a file.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

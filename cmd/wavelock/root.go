@@ -89,8 +89,11 @@ EXIT STATUS
 	})
 	root.AddGroup(&cobra.Group{ID: "look", Title: "Look (nothing is changed):"},
 		&cobra.Group{ID: "roll", Title: "Roll out:"},
-		&cobra.Group{ID: "try", Title: "Try it:"})
-	root.AddCommand(newDiscover(a), newAssess(a), newVerify(a), newReport(a), newServe(a), newStatus(a),
+		&cobra.Group{ID: "try", Title: "Try it:"},
+		&cobra.Group{ID: "help", Title: "Understand it:"})
+	root.SetHelpCommandGroupID("help")
+	root.SetCompletionCommandGroupID("help")
+	root.AddCommand(newDiscover(a), newAssess(a), newVerify(a), newReport(a), newServe(a), newStatus(a), newHost(a), newExplain(a),
 		newPlan(a), newRun(a), newPause(a), newResume(a), newAbort(a), newApprove(a), newRollback(a),
 		newDemo(a), newLab(a))
 	return root
