@@ -61,6 +61,20 @@ func (d *Directory) readRoot(ctx context.Context) error {
 	return nil
 }
 
+// Time is the controller's clock, [MS-ADTS] 3.1.1.3.2.5, in whole seconds.
+func (d *Directory) Time(ctx context.Context) (time.Time, error) {
+	const op = "read the clock of the directory"
+	e, err := d.entry(ctx, op, "", "currentTime")
+	if err != nil {
+		return time.Time{}, err
+	}
+	t, err := time.Parse("20060102150405.0Z", e.text("currentTime"))
+	if err != nil {
+		return time.Time{}, d.fail(op, fmt.Errorf("%q is no time", clean(e.text("currentTime"))))
+	}
+	return t, nil
+}
+
 // query is one search.
 type query struct {
 	op     string // for errors: "list the templates"

@@ -41,8 +41,11 @@ type Config struct {
 
 // Directory is how LDAP is reached.
 type Directory struct {
-	URLs       []string `yaml:"urls"` // tried in order
-	Base       string   `yaml:"base"` // distinguished name; empty: the domain's
+	URLs       []string `yaml:"urls"`   // tried in order
+	Domain     string   `yaml:"domain"` // instead of urls: its controllers are looked up in DNS
+	Site       string   `yaml:"site"`   // its controllers first
+	LDAPS      bool     `yaml:"ldaps"`  // of controllers found by DNS; else sealed LDAP
+	Base       string   `yaml:"base"`   // distinguished name; empty: the domain's
 	StartTLS   bool     `yaml:"start_tls"`
 	CAFile     string   `yaml:"ca_file"` // PEM roots for LDAPS; empty: the system's
 	Credential string   `yaml:"credential"`
@@ -168,7 +171,8 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	bad(len(c.Directory.URLs) == 0, "directory.urls: no LDAP server is named")
+	bad(len(c.Directory.URLs) == 0 && c.Directory.Domain == "", "directory.urls: no LDAP server is named, and no domain whose servers could be looked up")
+	bad(len(c.Directory.URLs) > 0 && c.Directory.Domain != "", "directory: urls and domain are two answers to one question")
 	for _, s := range c.Directory.URLs {
 		u, err := url.Parse(s)
 		bad(err != nil || u.Host == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps"), "directory.urls: %q is not like ldaps://dc1.corp.example", s)

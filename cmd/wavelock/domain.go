@@ -29,18 +29,50 @@ func (c Config) resolver() *net.Resolver {
 
 // lookup resolves a host's name.
 func (c Config) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	return c.resolver().LookupNetIP(ctx, "ip", host)
+	found, err := c.resolver().LookupNetIP(ctx, "ip", host)
+	return found, c.blame(err)
 }
 
-// dialer reaches names through the configuration's resolver.
-func (c Config) dialer() *net.Dialer {
-	return &net.Dialer{Timeout: 10 * time.Second, Resolver: c.resolver()}
+// blame names the DNS server that was asked: the library knows only the system's.
+func (c Config) blame(err error) error {
+	var dns *net.DNSError
+	if c.Resolver != "" && errors.As(err, &dns) {
+		dns.Server = c.Resolver
+	}
+	return err
+}
+
+// dial reaches names through the configuration's resolver.
+func (c Config) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 10 * time.Second, Resolver: c.resolver()}
+	conn, err := d.DialContext(ctx, network, addr)
+	return conn, c.blame(err)
+}
+
+// controllers are the URLs of the configuration, or of the domain's controllers as DNS names them.
+func (c Config) controllers(ctx context.Context) ([]string, error) {
+	if len(c.Directory.URLs) > 0 {
+		return c.Directory.URLs, nil
+	}
+	found, err := ldapdisco.Locate(ctx, c.resolver(), c.Directory.Domain, c.Directory.Site)
+	if err != nil {
+		return nil, c.blame(err)
+	}
+	urls := make([]string, len(found))
+	for i, l := range found {
+		urls[i] = l.URL(c.Directory.LDAPS)
+	}
+	return urls, nil
 }
 
 // openDirectory connects to LDAP and logs on.
 func (a *app) openDirectory(ctx context.Context, cfg Config) (*ldapdisco.Directory, error) {
-	dc := ldapdisco.Config{URLs: cfg.Directory.URLs, BaseDN: cfg.Directory.Base, StartTLS: cfg.Directory.StartTLS,
-		Dial: cfg.dialer().DialContext, Timeout: 30 * time.Second, Log: a.logger()}
+	urls, err := cfg.controllers(ctx)
+	if err != nil {
+		return nil, directoryError(err)
+	}
+	dc := ldapdisco.Config{URLs: urls, BaseDN: cfg.Directory.Base, StartTLS: cfg.Directory.StartTLS,
+		Dial: cfg.dial, Timeout: 30 * time.Second, Log: a.logger()}
 	if f := cfg.Directory.CAFile; f != "" {
 		pool, err := readRoots(cfg.path(f))
 		if err != nil {
@@ -101,16 +133,20 @@ type found struct {
 	Detail  string       `json:"detail,omitempty"`
 }
 
+// query is what the configuration selects.
+func (c Config) query(now time.Time) ldapdisco.Query {
+	return ldapdisco.Query{Bases: c.Select.OUs, Filter: c.Select.Filter, Names: c.Select.Names, Groups: c.Select.Groups,
+		OS: c.Select.OS, Exclude: c.Select.Exclude, StaleAfter: c.Select.StaleAfter.D(), Now: now}
+}
+
 // computers reads the selected computers of the domain.
 func (a *app) computers(ctx context.Context, cfg Config, d *ldapdisco.Directory) ([]found, error) {
-	q := ldapdisco.Query{Bases: cfg.Select.OUs, Filter: cfg.Select.Filter, Names: cfg.Select.Names, Groups: cfg.Select.Groups,
-		OS: cfg.Select.OS, Exclude: cfg.Select.Exclude, StaleAfter: cfg.Select.StaleAfter.D(), Now: a.now()}
 	domain, err := d.Domain(ctx)
 	if err != nil {
 		return nil, directoryError(err)
 	}
 	var all []found
-	for c, err := range d.Computers(ctx, q) {
+	for c, err := range d.Computers(ctx, cfg.query(a.now())) {
 		if err != nil {
 			return nil, directoryError(err)
 		}

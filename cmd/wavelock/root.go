@@ -57,7 +57,7 @@ EXIT STATUS
   1  an error                              6  the directory is unreachable or untrusted
   2  wrong flags or configuration          7  another process runs the campaign
   3  hosts wait, or a person has to act    8  the plan is not the approved one
-  4  an error budget was used up           9  verify found something
+  4  an error budget was used up           9  verify or doctor found something
   130  interrupted; run again to go on`,
 		Example: `  wavelock demo                      the whole job on a simulated domain
   wavelock assess                    look at every host; nothing is changed
@@ -87,13 +87,14 @@ EXIT STATUS
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%w", err)
 	})
-	root.AddGroup(&cobra.Group{ID: "look", Title: "Look (nothing is changed):"},
+	root.AddGroup(&cobra.Group{ID: "begin", Title: "Begin:"},
+		&cobra.Group{ID: "look", Title: "Look (nothing is changed):"},
 		&cobra.Group{ID: "roll", Title: "Roll out:"},
 		&cobra.Group{ID: "try", Title: "Try it:"},
 		&cobra.Group{ID: "help", Title: "Understand it:"})
 	root.SetHelpCommandGroupID("help")
 	root.SetCompletionCommandGroupID("help")
-	root.AddCommand(newDiscover(a), newAssess(a), newVerify(a), newReport(a), newServe(a), newStatus(a), newHost(a), newExplain(a),
+	root.AddCommand(newInit(a), newDoctor(a), newDiscover(a), newAssess(a), newVerify(a), newReport(a), newServe(a), newStatus(a), newHost(a), newExplain(a),
 		newPlan(a), newRun(a), newPause(a), newResume(a), newAbort(a), newApprove(a), newRollback(a),
 		newDemo(a), newLab(a))
 	return root

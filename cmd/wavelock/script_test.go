@@ -100,6 +100,8 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+var resolverLine = regexp.MustCompile(`(?m)^resolver: (\S+)$`)
+
 // lab HOSTS DIR starts a domain of its own and writes its files to DIR.
 func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 2, "lab HOSTS DIR")
@@ -109,6 +111,9 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(l.Close)
 	ts.Check(l.WriteFiles(ts.MkAbs(args[1])))
+	if m := resolverLine.FindStringSubmatch(ts.ReadFile(filepath.Join(args[1], "wavelock.yaml"))); m != nil {
+		ts.Setenv("RESOLVER", m[1])
+	}
 	labs(ts)[ts.MkAbs(args[1])] = l
 }
 
@@ -141,8 +146,7 @@ func cmdRewrite(ts *testscript.TestScript, neg bool, args []string) {
 func cmdForgetName(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 2, "forget-name DIR HOST")
 	file := filepath.Join(args[0], "wavelock.yaml")
-	resolver := regexp.MustCompile(`(?m)^resolver: (\S+)$`)
-	m := resolver.FindStringSubmatch(ts.ReadFile(file))
+	m := resolverLine.FindStringSubmatch(ts.ReadFile(file))
 	if m == nil {
 		ts.Fatalf("%s names no resolver", file)
 	}

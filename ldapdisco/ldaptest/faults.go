@@ -29,6 +29,8 @@ type Faults struct {
 	WrongCertificate bool
 	// UnknownCA presents a certificate of a CA that nobody trusts on new TLS connections.
 	UnknownCA bool
+	// ClockAhead sets the server's clock wrong.
+	ClockAhead time.Duration
 	// ClearAfterBind answers in clear after a sealed logon.
 	ClearAfterBind bool
 }

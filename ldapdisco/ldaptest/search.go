@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
@@ -335,6 +336,7 @@ func (s *Server) rootDSE(attrs []string) []Attribute {
 		{"supportedCapabilities", []string{"1.2.840.113556.1.4.800", "1.2.840.113556.1.4.1670", "1.2.840.113556.1.4.1791"}},
 		{"domainFunctionality", []string{"7"}},
 		{"forestFunctionality", []string{"7"}},
+		{"currentTime", []string{time.Now().Add(s.faults.Load().ClockAhead).UTC().Format("20060102150405.0Z")}},
 		{"isGlobalCatalogReady", []string{"FALSE"}},
 		{"isSynchronized", []string{"TRUE"}},
 	}}

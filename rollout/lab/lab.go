@@ -143,6 +143,8 @@ func (l *Lab) makeDirectory() error {
 			ldaptest.Attribute{Name: "msPKI-Certificate-Name-Flag", Values: []string{"402653184"}}, // DNS name as CN and in the SAN
 			ldaptest.Attribute{Name: "msPKI-Enrollment-Flag", Values: []string{"32"}},
 			ldaptest.Attribute{Name: "flags", Values: []string{"131648"}},
+			ldaptest.Attribute{Name: "msPKI-Minimal-Key-Size", Values: []string{"2048"}},
+			ldaptest.Attribute{Name: "nTSecurityDescriptor", Values: []string{ldaptest.EnrollDescriptor(ldaptest.RIDDomainComputers)}},
 			ldaptest.Attribute{Name: "pKIExtendedKeyUsage", Values: []string{"1.3.6.1.5.5.7.3.1"}},
 			ldaptest.Attribute{Name: "pKIExpirationPeriod", Values: []string{ldaptest.Period(365 * 24 * time.Hour)}},
 			ldaptest.Attribute{Name: "pKIOverlapPeriod", Values: []string{ldaptest.Period(42 * 24 * time.Hour)}}))
@@ -229,6 +231,10 @@ func (l *Lab) resolve(w dns.ResponseWriter, q *dns.Msg) {
 	for _, question := range q.Question {
 		name := strings.ToLower(strings.TrimSuffix(question.Name, "."))
 		address, known := l.records[name]
+		if rest, ok := strings.CutPrefix(name, "_ldap._tcp."); ok && strings.HasSuffix(rest, domain) && !strings.Contains(rest, "_sites") {
+			l.serve(m, question)
+			continue
+		}
 		if !known {
 			m.Rcode = dns.RcodeNameError
 			continue
@@ -241,6 +247,17 @@ func (l *Lab) resolve(w dns.ResponseWriter, q *dns.Msg) {
 	}
 	if err := w.WriteMsg(m); err != nil {
 		l.cfg.Log.Debug("answer a DNS question", "err", err)
+	}
+}
+
+// serve names the domain controller and its port, as a domain's DNS does.
+func (l *Lab) serve(m *dns.Msg, q dns.Question) {
+	_, port, err := net.SplitHostPort(l.ldap.Addr())
+	if err != nil || q.Qtype != dns.TypeSRV {
+		return
+	}
+	if rr, err := dns.NewRR(q.Name + " 60 IN SRV 0 100 " + port + " dc1." + domain + "."); err == nil {
+		m.Answer = append(m.Answer, rr)
 	}
 }
 

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"wavelock/ldapdisco"
+)
+
+func newInit(a *app) *cobra.Command {
+	var o initOptions
+	c := &cobra.Command{
+		Use: "init", GroupID: "begin", Args: exactly(),
+		Short: "Find the domain, try the credential, and write a commented wavelock.yaml",
+		Long: `Find the domain's controllers by DNS, log on, look at the CAs and templates, and
+write a configuration with comments. On a terminal you are asked for what is not
+given. Nothing in the domain is changed, and no secret is written: the file says
+where the password is, or that you are asked for it.`,
+		Example: `  wavelock init
+  wavelock init --domain corp.example --user 'CORP\svc-wavelock' --password-file pw
+  wavelock init --domain corp.example --user svc@CORP.EXAMPLE --kind kerberos --keytab svc.keytab`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.init(c.Context(), o) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.Domain, "domain", "", "DNS name of the domain (default: this computer's)")
+	f.StringVar(&o.Site, "site", "", "Active Directory site whose controllers are asked first")
+	f.StringVar(&o.Resolver, "resolver", "", "DNS server as ip:port (default: the system's)")
+	f.StringVar(&o.Kind, "kind", "ntlm", "ntlm or kerberos")
+	f.StringVar(&o.User, "user", "", `CORP\name or name@corp.example`)
+	f.StringVar(&o.PasswordFile, "password-file", "", "file with the password")
+	f.StringVar(&o.PasswordEnv, "password-env", "", "environment variable with the password")
+	f.StringVar(&o.Keytab, "keytab", "", "Kerberos key table")
+	f.StringVar(&o.CCache, "ccache", "", "Kerberos credential cache")
+	f.StringVar(&o.CAFile, "ca-file", "", "PEM file with the root of the controllers' certificates (default: the system's roots)")
+	f.StringVar(&o.Template, "template", "", "certificate template (default: WinRMHTTPS, or the only one for servers)")
+	f.BoolVar(&o.Force, "force", false, "replace a configuration that is there")
+	_ = c.RegisterFlagCompletionFunc("kind", completeFrom("ntlm", "kerberos")) // the flag is there
+	return c
+}
+
+type initOptions struct {
+	Domain, Site, Resolver                            string
+	Kind, User                                        string
+	PasswordFile, PasswordEnv, Keytab, CCache, CAFile string
+	Template                                          string
+	Force                                             bool
+}
+
+func (a *app) init(ctx context.Context, o initOptions) error {
+	if exists(a.config) && !o.Force {
+		return failWith(exitUsage, "use --force to replace it, or --config for another name", "%s is there already", a.config)
+	}
+	if err := a.inquire(&o); err != nil {
+		return err
+	}
+	cfg, err := o.config(a.config)
+	if err != nil {
+		return err
+	}
+	d, err := a.reach(ctx, &cfg)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	facts, err := a.survey(ctx, d, &cfg, o)
+	if err != nil {
+		return err
+	}
+	text, err := facts.yaml(cfg)
+	if err != nil {
+		return err
+	}
+	if err := writeWhole(a.config, text, 0o600); err != nil {
+		return err
+	}
+	if _, err := loadConfig(a.config); err != nil {
+		return fmt.Errorf("the configuration that was written cannot be read, which is a defect: %w", err)
+	}
+	_, err = fmt.Fprintf(a.out, "%s is written; next: wavelock doctor\n", a.config)
+	return err
+}
+
+// inquire asks for what the flags do not say.
+func (a *app) inquire(o *initOptions) error {
+	questions := []struct {
+		to            *string
+		flag, text    string
+		guess         string
+		needed, given bool
+	}{
+		{&o.Domain, "--domain", "DNS name of the domain", ownDomain(), true, false},
+		{&o.User, "--user", `account, as CORP\name or name@corp.example`, "", o.CCache == "", false},
+		{&o.PasswordFile, "--password-file", "file with its password (empty: you are asked each time)", "", false,
+			o.PasswordEnv != "" || o.Keytab != "" || o.CCache != ""},
+	}
+	f, ok := a.in.(*os.File)
+	asking := ok && term.IsTerminal(int(f.Fd()))
+	in := bufio.NewReader(a.in)
+	for _, q := range questions {
+		if *q.to != "" || q.given {
+			continue
+		}
+		if !asking {
+			if *q.to = q.guess; q.needed && q.guess == "" {
+				return failWith(exitUsage, "give it with "+q.flag+", or run on a terminal to be asked", "the %s is not given", q.text)
+			}
+			continue
+		}
+		answer, err := question(a.err, in, q.text, q.guess)
+		if err != nil {
+			return err
+		}
+		if *q.to = answer; q.needed && answer == "" {
+			return failWith(exitUsage, "nothing was written", "the %s is needed", q.text)
+		}
+	}
+	return nil
+}
+
+func question(w io.Writer, in *bufio.Reader, text, guess string) (string, error) {
+	if guess != "" {
+		text += " [" + guess + "]"
+	}
+	fmt.Fprintf(w, "%s: ", text)
+	line, err := in.ReadString('\n')
+	if err != nil && line == "" {
+		return "", failWith(exitUsage, "nothing was written", "the questions were not answered")
+	}
+	if line = strings.TrimSpace(line); line == "" {
+		return guess, nil
+	}
+	return line, nil
+}
+
+// ownDomain is the domain of this computer, as far as it is known here.
+func ownDomain() string {
+	if d := os.Getenv("USERDNSDOMAIN"); d != "" {
+		return strings.ToLower(d)
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	_, domain, _ := strings.Cut(name, ".")
+	return domain
+}
+
+// config is what the answers make. Paths stay as they were given: they are
+// relative to the configuration's folder once it is written.
+func (o initOptions) config(file string) (Config, error) {
+	cfg := defaultConfig()
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return cfg, err
+	}
+	cfg.dir, cfg.Resolver = dir, o.Resolver
+	for _, p := range []*string{&o.PasswordFile, &o.Keytab, &o.CCache, &o.CAFile} {
+		if *p, err = relativeTo(dir, *p); err != nil {
+			return cfg, err
+		}
+	}
+	cfg.Directory = Directory{Domain: strings.ToLower(strings.TrimSuffix(o.Domain, ".")), Site: o.Site, CAFile: o.CAFile, LDAPS: true, Credential: "directory"}
+	c := Credential{Kind: o.Kind, User: o.User, PasswordFile: o.PasswordFile, PasswordEnv: o.PasswordEnv, Keytab: o.Keytab, CCache: o.CCache}
+	cfg.Credentials = map[string]Credential{"directory": c, hostsCredential: c}
+	if err := cfg.validate(); err != nil {
+		return cfg, failWith(exitUsage, "see wavelock init --help", "%w", err)
+	}
+	return cfg, nil
+}
+
+// relativeTo is a path of the user's as it has to be written into a file of dir.
+func relativeTo(dir, path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if rel, err := filepath.Rel(dir, abs); err == nil && !strings.HasPrefix(rel, "..") {
+		return rel, nil
+	}
+	return abs, nil
+}
+
+// reach logs on by LDAPS, or by sealed LDAP where no controller serves that.
+func (a *app) reach(ctx context.Context, cfg *Config) (*ldapdisco.Directory, error) {
+	urls, err := cfg.controllers(ctx)
+	if err != nil {
+		return nil, directoryError(err)
+	}
+	a.progress("ok    dns       %s", listed(urls, 3))
+	d, err := a.openDirectory(ctx, *cfg)
+	if err == nil {
+		a.progress("ok    ldap      %s", d.Server())
+		return d, nil
+	}
+	var ours *ldapdisco.Error
+	if !errors.As(err, &ours) || ours.Logon() || ctx.Err() != nil {
+		return nil, err
+	}
+	a.progress("warn  ldap      %v", err)
+	cfg.Directory.LDAPS = false
+	if d, err = a.openDirectory(ctx, *cfg); err != nil {
+		return nil, err
+	}
+	a.progress("ok    ldap      %s, sealed by the logon instead of TLS", d.Server())
+	return d, nil
+}
+
+// survey looks at what the configuration has to name.
+func (a *app) survey(ctx context.Context, d *ldapdisco.Directory, cfg *Config, o initOptions) (facts, error) {
+	var f facts
+	var err error
+	if f.Domain, err = d.Domain(ctx); err != nil {
+		return f, directoryError(err)
+	}
+	if f.Authorities, err = d.Authorities(ctx); err != nil {
+		return f, directoryError(err)
+	}
+	f.Templates = issued(f.Authorities)
+	switch {
+	case o.Template != "":
+		cfg.Policy.Template = o.Template
+	case !slices.Contains(f.Templates, cfg.Policy.Template) && len(f.Templates) == 1:
+		cfg.Policy.Template = f.Templates[0]
+	}
+	f.OUs = map[string]int{}
+	for c, err := range d.Computers(ctx, cfg.query(a.now())) {
+		if err != nil {
+			return f, directoryError(err)
+		}
+		if c.Problem == nil {
+			f.OUs[c.OU]++
+			f.Hosts++
+		}
+	}
+	for _, ca := range f.Authorities {
+		a.progress("ok    ca        %s on %s issues %s", ca.Name, ca.DNSHostName, listed(ca.Templates, 4))
+	}
+	if !slices.Contains(f.Templates, cfg.Policy.Template) {
+		a.progress("warn  template  no CA issues %s; set policy.template", cfg.Policy.Template)
+	}
+	a.progress("ok    computers %d in %s can be managed", f.Hosts, plural(len(f.OUs), "OU"))
+	return f, nil
+}
