@@ -83,6 +83,17 @@ type Request struct {
 	CSR      []byte // DER
 }
 
+// host is the computer that the certificate would be for: the account's own, or the first that a relayed request names.
+func (r Request) host() string {
+	if r.FQDN != "" {
+		return r.FQDN
+	}
+	if csr, err := x509.ParseCertificateRequest(r.CSR); err == nil && len(csr.DNSNames) > 0 {
+		return csr.DNSNames[0]
+	}
+	return ""
+}
+
 // authority is a CA's certificate with its key.
 type authority struct {
 	cert *x509.Certificate

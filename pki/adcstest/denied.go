@@ -14,6 +14,7 @@ const (
 	KeyTooShort         = 0x80094811 // CERTSRV_E_KEY_LENGTH
 	BadASN1             = 0x8009310b // CRYPT_E_ASN1_BADTAG
 	BadSignature        = 0x80090006 // NTE_BAD_SIGNATURE
+	AccessDenied        = 0x80070005 // E_ACCESSDENIED
 	BadRequest          = 0x80070057 // E_INVALIDARG
 )
 

@@ -13,6 +13,11 @@
 //	   │
 //	   └──── certificate in DER; ChainOf is what AD CS sends along
 //
+// Serve lets it be asked over the network: CertServerRequest of [MS-ICPR] over TCP, with an endpoint mapper, NTLM and
+// Kerberos, and packet privacy or nothing. The wire format is written by hand here, so that it shares no parser with the
+// client in package adcs; impacket is the third opinion. What Windows does and is not known for sure: another account
+// than the one that submitted a request is refused when it asks for the certificate.
+//
 // Its keys are made anew at every start, so that nobody can use it for real. It
 // keeps no database of certificates and publishes no revocation list.
 package adcstest

@@ -26,6 +26,10 @@ const (
 	NoServerAuth Fault = "no-server-auth"
 	NoCommonName Fault = "no-common-name"
 	NoDNSName    Fault = "no-dns-name"
+	Busy         Fault = "busy"
+	Mute         Fault = "mute"
+	Drop         Fault = "drop"
+	Tamper       Fault = "tamper"
 )
 
 // Faults documents every switch.
@@ -48,6 +52,10 @@ var Faults = []struct {
 	{NoServerAuth, "the certificate is for client authentication only"},
 	{NoCommonName, "the subject is empty, the name is in the subject alternative name alone"},
 	{NoDNSName, "the name is in the common name alone"},
+	{Busy, "over RPC: the service answers that it is too busy"},
+	{Mute, "over RPC: the request is taken and never answered"},
+	{Drop, "over RPC: the request is worked on, and the connection ends before the answer"},
+	{Tamper, "over RPC: one bit of every sealed answer is flipped on the way"},
 }
 
 // ParseFault finds a fault by its name.

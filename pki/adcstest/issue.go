@@ -23,18 +23,21 @@ type submission struct {
 	since    time.Time
 	approved bool
 	refused  bool
+
+	done   []byte // it was issued at once: the certificate
+	denied error  // it was denied at once
 }
 
 // Issue answers the certificate in DER, or *Denied or *Pending.
 func (ca *CA) Issue(ctx context.Context, r Request) ([]byte, error) {
-	if err := ca.dawdle(ctx, r.FQDN); err != nil {
+	if err := ca.dawdle(ctx, r.host()); err != nil {
 		return nil, err
 	}
 	t, csr, err := ca.judge(r)
 	if err != nil {
 		return nil, err
 	}
-	if t.Pend || ca.has(Pend, r.FQDN) {
+	if t.Pend || ca.has(Pend, r.host()) {
 		return nil, &Pending{ca.submit(&submission{request: r, template: t, csr: csr, since: ca.cfg.Clock()})}
 	}
 	return ca.sign(t, r, csr)
@@ -63,7 +66,7 @@ func (ca *CA) judge(r Request) (Template, *x509.CertificateRequest, error) {
 		return Template{}, nil, &Denied{NoTemplate, "the request names no certificate template"}
 	case i < 0:
 		return Template{}, nil, &Denied{UnsupportedTemplate, "the template " + r.Template + " is not issued by this CA"}
-	case ca.has(Deny, r.FQDN), !ca.cfg.Templates[i].allows(r.Account):
+	case ca.has(Deny, r.host()), !ca.cfg.Templates[i].allows(r.Account):
 		return Template{}, nil, &Denied{TemplateDenied, "the permissions on the template do not allow the account to enroll"}
 	}
 	t := ca.cfg.Templates[i]
@@ -134,11 +137,15 @@ func (ca *CA) Retrieve(ctx context.Context, id int) ([]byte, error) {
 		ca.mu.Unlock()
 		return nil, &Denied{PropertyEmpty, fmt.Sprintf("there is no request %d", id)}
 	}
+	if s.done != nil || s.denied != nil {
+		ca.mu.Unlock()
+		return s.done, s.denied
+	}
 	waited := ca.cfg.Clock().Sub(s.since)
 	approved := s.approved || ca.cfg.ApproveAfter > 0 && waited >= ca.cfg.ApproveAfter
 	refused := s.refused
 	ca.mu.Unlock()
-	if err := ca.dawdle(ctx, s.request.FQDN); err != nil {
+	if err := ca.dawdle(ctx, s.request.host()); err != nil {
 		return nil, err
 	}
 	switch {
@@ -152,7 +159,7 @@ func (ca *CA) Retrieve(ctx context.Context, id int) ([]byte, error) {
 
 // sign makes the certificate that the request and its faults lead to.
 func (ca *CA) sign(t Template, r Request, csr *x509.CertificateRequest) ([]byte, error) {
-	faults := ca.spoilt(r.FQDN)
+	faults := ca.spoilt(r.host())
 	is := func(f Fault) bool { return slices.Contains(faults, f) }
 	cert, err := ca.fill(t, r, csr, is)
 	if err != nil {
@@ -241,7 +248,7 @@ func name(cert *x509.Certificate, t Template, r Request, csr *x509.CertificateRe
 		common, dns = csr.Subject.CommonName, csr.DNSNames
 	}
 	if is(WrongName) {
-		common, dns = "other."+common, []string{"other." + r.FQDN}
+		common, dns = "other."+common, []string{"other." + r.host()}
 	}
 	if !t.NoCommonName && !is(NoCommonName) {
 		cert.Subject = pkix.Name{CommonName: common}

@@ -108,7 +108,11 @@ func (c *Conn) stepMechanism(token []byte) ([]byte, bool, error) {
 		if _, ok := c.mech.(*ntlm); !ok {
 			return nil, false, errors.New("logontest: NTLM answer on a connection that had no challenge")
 		}
-	case len(token) > 0 && token[0] == gssInitialTag:
+	case len(token) > 0 && token[0] == bareAPREP:
+		if k, ok := c.mech.(*kerberos); !ok || k.third == nil {
+			return nil, false, errors.New("logontest: Kerberos AP-REP on a connection that expects none")
+		}
+	case len(token) > 0 && (token[0] == gssInitialTag || token[0] == bareAPREQ):
 		c.mech = &kerberos{host: c.host, accepts: c.accepts}
 	default:
 		return nil, false, errors.New("logontest: token of no known mechanism")

@@ -31,6 +31,16 @@ const (
 	tokenKRBERROR = 0x0300
 )
 
+// First bytes of Kerberos messages that come without GSS framing, as DCE/RPC has them.
+const (
+	bareAPREQ = 0x60 | asnAppTag.APREQ
+	bareAPREP = 0x60 | asnAppTag.APREP
+)
+
+const flagDCEStyle = 0x1000 // GSS_C_DCE_STYLE, RFC 4757 7.1
+
+func fillRandom(b []byte) { rand.Read(b) } // never fails
+
 const maxSkew = 5 * time.Minute
 
 // kerberos accepts one AP-REQ (RFC 4121) and answers with an AP-REP that carries a key of its own, as Windows does.
@@ -45,13 +55,21 @@ type kerberos struct {
 	subkey  bool // key came from us: flag AcceptorSubkey
 	sendSeq uint64
 	recvSeq uint64
+
+	third *types.EncryptionKey // DCE style: the client has to answer our AP-REP under this key
 }
 
 func (k *kerberos) step(token []byte) ([]byte, bool, error) {
 	if k.host.Keytab == nil {
 		return nil, false, errors.New("kerberos: this host has no keytab")
 	}
-	id, body, err := unframe(token)
+	if k.third != nil {
+		return nil, true, k.checkThird(token)
+	}
+	id, body, err := uint16(tokenAPREQ), token, error(nil)
+	if token[0] != bareAPREQ {
+		id, body, err = unframe(token)
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -69,7 +87,29 @@ func (k *kerberos) step(token []byte) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	out, err := k.establish(&req)
-	return out, err == nil, err
+	return out, err == nil && k.third == nil, err
+}
+
+// checkThird is the third leg of a DCE-style logon, [MS-KILE] 3.4.5.1: an AP-REP in which the client repeats our
+// sequence number. It proves that the client is there now, which replaces the mutual AP-REP's time.
+func (k *kerberos) checkThird(token []byte) error {
+	var rep messages.APRep
+	if err := rep.Unmarshal(token); err != nil {
+		return fmt.Errorf("kerberos: AP-REP of the client: %w", err)
+	}
+	plain, err := crypto.DecryptEncPart(rep.EncPart, *k.third, keyusage.AP_REP_ENCPART)
+	if err != nil {
+		return fmt.Errorf("kerberos: AP-REP of the client: %w", err)
+	}
+	var part messages.EncAPRepPart
+	if err := part.Unmarshal(plain); err != nil {
+		return fmt.Errorf("kerberos: AP-REP of the client: %w", err)
+	}
+	if uint64(part.SequenceNumber) != k.sendSeq {
+		return errors.New("kerberos: the client answered another AP-REP")
+	}
+	k.third = nil
+	return nil
 }
 
 // checkTicket checks ticket, authenticator and that they were not seen before.
@@ -113,7 +153,8 @@ func (k *kerberos) establish(req *messages.APReq) (token []byte, err error) {
 	}
 	k.recvSeq = uint64(uint32(req.Authenticator.SeqNumber))
 	k.key = session
-	if !types.IsFlagSet(&req.APOptions, flags.APOptionMutualRequired) {
+	dce := k.asked&flagDCEStyle != 0
+	if !dce && !types.IsFlagSet(&req.APOptions, flags.APOptionMutualRequired) {
 		if len(req.Authenticator.SubKey.KeyValue) > 0 {
 			k.key = req.Authenticator.SubKey
 		}
@@ -126,10 +167,13 @@ func (k *kerberos) establish(req *messages.APReq) (token []byte, err error) {
 	var seq [4]byte
 	rand.Read(seq[:])
 	k.sendSeq = uint64(binary.BigEndian.Uint32(seq[:]) >> 2) // small enough that no peer takes it for negative
-	return apReply(req, session, k.key, int64(k.sendSeq))
+	if dce {
+		k.third = &session
+	}
+	return apReply(req, session, k.key, int64(k.sendSeq), dce)
 }
 
-func apReply(req *messages.APReq, session, subkey types.EncryptionKey, seq int64) ([]byte, error) {
+func apReply(req *messages.APReq, session, subkey types.EncryptionKey, seq int64, bare bool) ([]byte, error) {
 	part, err := asn1.Marshal(messages.EncAPRepPart{CTime: req.Authenticator.CTime, Cusec: req.Authenticator.Cusec, Subkey: subkey, SequenceNumber: seq})
 	if err != nil {
 		return nil, err
@@ -143,7 +187,11 @@ func apReply(req *messages.APReq, session, subkey types.EncryptionKey, seq int64
 	if err != nil {
 		return nil, err
 	}
-	return frame(tokenAPREP, asn1tools.AddASNAppTag(rep, asnAppTag.APREP)), nil
+	rep = asn1tools.AddASNAppTag(rep, asnAppTag.APREP)
+	if bare {
+		return rep, nil
+	}
+	return frame(tokenAPREP, rep), nil
 }
 
 // errorToken puts a Kerberos error into the token that a client can read the reason from.
