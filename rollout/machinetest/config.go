@@ -16,21 +16,25 @@ func (h *Host) configCall(c *call) answer {
 	verb := c.action[strings.LastIndexByte(c.action, '/')+1:]
 	switch {
 	case resource == "/listener" && verb == "Enumerate":
-		var items []string
+		var items []object
 		for _, l := range h.listeners() {
 			if h.has(PortOpenLie) && l.transport == "HTTP" && h.lying != nil {
 				continue
 			}
-			items = append(items, h.listenerXML(l))
+			items = append(items, object{h.listenerXML(l), []field{{"Address", l.address}, {"Transport", l.transport}}})
 		}
 		return h.enumerate(c, items)
 	case resource == "/listener":
 		return h.listenerCall(c, verb)
-	case resource == "/service" && verb == "Get":
-		return answer{body: h.serviceXML()}
 	}
-	if verb == "Get" || verb == "Enumerate" {
+	s := sectionOf(resource)
+	switch {
+	case s == nil:
 		return answer{fault: faultNotFound}
+	case verb == "Get":
+		return answer{body: h.sectionXML(s, nsConfig+resource, true)}
+	case verb == "Put":
+		return h.putSection(c, s, resource)
 	}
 	return answer{fault: faultUnknownAction}
 }
@@ -52,37 +56,10 @@ func (h *Host) listenerXML(l listener) string {
 		text("ListeningOn", h.cfg.Address) + text("ListeningOn", "127.0.0.1") + "</cfg:Listener>"
 }
 
-// serviceXML is winrm/config/service with the shape that was recorded.
-func (h *Host) serviceXML() string {
-	on := func(name string, def bool) string {
-		n, ok := h.reg.Num(serviceKey, name)
-		if !ok {
-			return fmt.Sprint(def)
-		}
-		return fmt.Sprint(n != 0)
-	}
-	or := func(name, def string) string {
-		if v, ok := h.reg.Get(serviceKey, name); ok {
-			return v.Text
-		}
-		return def
-	}
-	gpo := ""
-	if h.reg.Exists(policyKey) {
-		gpo = ` Source="GPO"`
-	}
-	return `<cfg:Service xmlns:cfg="` + nsConfig + `/service" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xml:lang="en-US"><cfg:RootSDDL>O:NSG:BAD:P(A;;GA;;;BA)(A;;GR;;;IU)S:P(AU;FA;GA;;;WD)(AU;SA;GXGW;;;WD)</cfg:RootSDDL><cfg:MaxConcurrentOperations>4294967295</cfg:MaxConcurrentOperations><cfg:MaxConcurrentOperationsPerUser>1500</cfg:MaxConcurrentOperationsPerUser><cfg:EnumerationTimeoutms>240000</cfg:EnumerationTimeoutms><cfg:MaxConnections>300</cfg:MaxConnections><cfg:MaxPacketRetrievalTimeSeconds>120</cfg:MaxPacketRetrievalTimeSeconds><cfg:AllowUnencrypted>` +
-		on("allow_unencrypted", false) + `</cfg:AllowUnencrypted><cfg:Auth><cfg:Basic>` + on("auth_basic", false) + `</cfg:Basic><cfg:Kerberos>` + on("auth_kerberos", true) + `</cfg:Kerberos><cfg:Negotiate>` + on("auth_negotiate", true) +
-		`</cfg:Negotiate><cfg:Certificate>` + on("auth_certificate", false) + `</cfg:Certificate><cfg:CredSSP>` + on("auth_credssp", false) + `</cfg:CredSSP><cfg:CbtHardeningLevel>` + or("cbt_hardening_level", "Relaxed") +
-		`</cfg:CbtHardeningLevel></cfg:Auth><cfg:DefaultPorts><cfg:HTTP>5985</cfg:HTTP><cfg:HTTPS>5986</cfg:HTTPS></cfg:DefaultPorts><cfg:IPv4Filter` + gpo + `>` + or("ipv4filter", "*") + `</cfg:IPv4Filter><cfg:IPv6Filter` + gpo + `>` + or("ipv6filter", "*") +
-		`</cfg:IPv6Filter><cfg:EnableCompatibilityHttpListener>` + on("enable_http_compat", false) + `</cfg:EnableCompatibilityHttpListener><cfg:EnableCompatibilityHttpsListener>` + on("enable_https_compat", false) +
-		`</cfg:EnableCompatibilityHttpsListener><cfg:CertificateThumbprint/><cfg:AllowRemoteAccess>` + on("allow_remote_requests", true) + `</cfg:AllowRemoteAccess></cfg:Service>`
-}
-
 func (h *Host) listenerCall(c *call, verb string) answer {
 	address, transport := c.selectors["address"], strings.ToUpper(c.selectors["transport"])
 	if address == "" || (transport != "HTTP" && transport != "HTTPS") {
-		return answer{fault: faultNoShell} // w:InvalidSelectors
+		return answer{fault: faultSelectors}
 	}
 	list := h.listeners()
 	i := slices.IndexFunc(list, func(l listener) bool { return l.address == address && l.transport == transport })
@@ -191,7 +168,7 @@ func (h *Host) judge(l listener) *fault {
 
 func inner(f *fault) *fault {
 	g := *f
-	g.provider = f.code
+	g.by = configProvider
 	return &g
 }
 

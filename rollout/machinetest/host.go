@@ -77,7 +77,7 @@ type Host struct {
 	tasks     map[string]*task // by lower-case path
 	files     map[string][]byte
 	shells    map[string]*shell
-	pulls     map[string][]string
+	pulls     map[string][]object
 	services  map[string]string // lower-case name to state; what differs from the common list
 	booted    time.Time
 	closed    bool
@@ -111,7 +111,7 @@ func New(cfg Config) *Host {
 	}
 	name, _, _ := strings.Cut(cfg.FQDN, ".")
 	h := &Host{cfg: cfg, doors: map[string]*door{}, keys: map[string]crypto.Signer{}, tasks: map[string]*task{}, files: map[string][]byte{},
-		shells: map[string]*shell{}, pulls: map[string][]string{}, services: map[string]string{}, connected: map[net.Conn]int{},
+		shells: map[string]*shell{}, pulls: map[string][]object{}, services: map[string]string{}, connected: map[net.Conn]int{},
 		acceptor: &logontest.Host{Directory: cfg.Directory, NetBIOSName: strings.ToUpper(name), DNSName: cfg.FQDN, Keytab: cfg.Keytab}}
 	h.furnish()
 	return h
@@ -150,7 +150,7 @@ func (h *Host) reboot() {
 		return
 	}
 	h.shut()
-	h.shells, h.pulls = map[string]*shell{}, map[string][]string{}
+	h.shells, h.pulls = map[string]*shell{}, map[string][]object{}
 	for _, t := range h.timers {
 		t.Stop()
 	}

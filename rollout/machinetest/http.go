@@ -33,7 +33,8 @@ type session struct {
 
 	mu     sync.Mutex
 	accept *logontest.Conn
-	basic  string // the account, when it came by Basic
+	basic  string          // the account, when it came by Basic
+	gone   <-chan struct{} // closed when nobody waits for the answer any more
 }
 
 func (s *session) user() string {
@@ -54,6 +55,7 @@ func (h *Host) serve(w http.ResponseWriter, r *http.Request) {
 	s := r.Context().Value(sessionKey{}).(*session)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.gone = r.Context().Done()
 	h.delay(r)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 4<<20))
 	w.Header().Set("Server", "Microsoft-HTTPAPI/2.0")
@@ -106,22 +108,17 @@ func (h *Host) unauthorized(w http.ResponseWriter, token string) {
 	if token != "" {
 		w.Header().Add("WWW-Authenticate", token)
 	} else {
-		w.Header().Add("WWW-Authenticate", "Negotiate")
-		w.Header().Add("WWW-Authenticate", "Kerberos")
-		if h.flag("auth_basic") {
+		for _, scheme := range []string{"Negotiate", "Kerberos"} {
+			if h.enabled(scheme) {
+				w.Header().Add("WWW-Authenticate", scheme)
+			}
+		}
+		if h.enabled("Basic") {
 			w.Header().Add("WWW-Authenticate", `Basic realm="WSMAN"`)
 		}
 	}
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusUnauthorized)
-}
-
-// flag is a switch of the service's configuration.
-func (h *Host) flag(name string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	n, _ := h.reg.Num(serviceKey, name)
-	return n != 0
 }
 
 // authenticate takes the Authorization header. It answers false when it has
@@ -135,12 +132,16 @@ func (h *Host) authenticate(w http.ResponseWriter, r *http.Request, s *session, 
 	}
 	if strings.EqualFold(scheme, "Basic") {
 		name, password, _ := strings.Cut(string(token), ":")
-		if !h.flag("auth_basic") || !h.cfg.Directory.Check(name, password) {
+		if !h.enabled("Basic") || !h.cfg.Directory.Check(name, password) {
 			h.unauthorized(w, "")
 			return false
 		}
 		s.basic = name
 		return true
+	}
+	if scheme != "Negotiate" && scheme != "Kerberos" || !h.enabled(scheme) {
+		h.unauthorized(w, "")
+		return false
 	}
 	s.basic = ""
 	if s.accept == nil {
@@ -170,7 +171,8 @@ func (h *Host) authenticate(w http.ResponseWriter, r *http.Request, s *session, 
 func (h *Host) hardening() logontest.Level {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch strings.ToLower(h.reg.Text(serviceKey, "cbt_hardening_level")) {
+	level, _ := h.effective(setting("CbtHardeningLevel"))
+	switch strings.ToLower(level) {
 	case "strict":
 		return logontest.Strict
 	case "none":
@@ -216,7 +218,7 @@ func (h *Host) answer(w http.ResponseWriter, r *http.Request, s *session, body [
 			return
 		}
 		body = plain
-	} else if r.TLS == nil && !h.flag("allow_unencrypted") {
+	} else if r.TLS == nil && !h.enabled("AllowUnencrypted") {
 		w.WriteHeader(http.StatusInternalServerError) // and not a word about why
 		return
 	}

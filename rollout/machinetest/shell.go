@@ -20,6 +20,7 @@ type command struct {
 	line           string
 	started        bool
 	wantsInput     bool
+	done           chan struct{} // closed with its end
 }
 
 const (
@@ -100,20 +101,21 @@ func (h *Host) startCommand(s *shell, c *call) answer {
 		}
 	}
 	id := strings.ToUpper(uuid.NewString())
-	cmd := &command{line: strings.Join(parts, " ")}
+	cmd := &command{line: strings.Join(parts, " "), done: make(chan struct{})}
 	cmd.wantsInput = strings.HasPrefix(strings.ToLower(cmd.line), "findstr ") && !strings.Contains(cmd.line, "|")
 	if !cmd.wantsInput {
-		h.execute(cmd)
+		h.runCommand(cmd)
 	}
 	s.commands[id] = cmd
 	return answer{body: "<rsp:CommandResponse><rsp:CommandId>" + id + "</rsp:CommandId></rsp:CommandResponse>"}
 }
 
-func (h *Host) execute(cmd *command) {
+func (h *Host) runCommand(cmd *command) {
 	x := &execution{h: h, stdin: cmd.stdin, env: h.environment()}
 	cmd.code = x.line(cmd.line)
 	cmd.stdout, cmd.stderr = x.out.Bytes(), x.err.Bytes()
 	cmd.started = true
+	close(cmd.done)
 }
 
 func (h *Host) send(s *shell, c *call) answer {
@@ -131,7 +133,7 @@ func (h *Host) send(s *shell, c *call) answer {
 	}
 	cmd.stdin = append(cmd.stdin, data...)
 	if in.attr("End") == "true" && !cmd.started {
-		h.execute(cmd)
+		h.runCommand(cmd)
 	}
 	return answer{body: "<rsp:SendResponse/>"}
 }
@@ -148,7 +150,7 @@ func (h *Host) receive(s *shell, c *call) answer {
 		return answer{fault: faultNoShell}
 	}
 	if !cmd.started {
-		return answer{fault: faultTimedOut}
+		return answer{fault: faultTimedOut, wait: cmd.done}
 	}
 	room := (c.envelope - 8192) / 4 * 3
 	var b strings.Builder

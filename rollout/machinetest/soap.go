@@ -2,10 +2,10 @@ package machinetest
 
 import (
 	"encoding/xml"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -51,6 +51,7 @@ type call struct {
 	action, resource, messageID string
 	selectors                   map[string]string // by lower-case name
 	envelope                    int               // MaxEnvelopeSize
+	timeout                     time.Duration     // OperationTimeout
 	body                        *node
 	session                     *session
 }
@@ -61,37 +62,9 @@ type answer struct {
 	body   string
 	fault  *fault
 	reset  bool // the connection is cut instead
+	// wait holds back a fault until there is news, or the operation's time is over.
+	wait <-chan struct{}
 }
-
-// fault is a SOAP fault with WinRM's detail.
-type fault struct {
-	code            uint32
-	value, sub, why string
-	provider        uint32 // the code inside, when a provider has one of its own
-	wmi             uint32 // an MSFT_WmiError instead
-}
-
-// The faults, with the codes of wsmerror.h.
-var (
-	faultNotFound      = &fault{code: 0x80338000, sub: "a:DestinationUnreachable", why: "The WS-Management service cannot process the request. The resource URI and selectors do not match a resource."}
-	faultAccessDenied  = &fault{code: 5, sub: "w:AccessDenied", why: "Access is denied."}
-	faultTimedOut      = &fault{code: 0x80338029, value: "s:Receiver", sub: "w:TimedOut", why: "The WS-Management service cannot complete the operation within the time specified in OperationTimeout."}
-	faultExists        = &fault{code: 0x80338033, sub: "w:AlreadyExists", why: "The WS-Management service cannot create the resource because it already exists."}
-	faultNoBody        = &fault{code: 0x80338041, sub: "w:SchemaValidationError", why: "The WS-Management service cannot process the request. The body element is missing."}
-	faultNoShell       = &fault{code: 0x8033805B, sub: "w:InvalidSelectors", why: "The request contains invalid selectors for the resource."}
-	faultNoCert        = &fault{code: 0x80338082, sub: "w:InvalidParameter", why: "The WS-Management service cannot find the certificate that was requested."}
-	faultGPO           = &fault{code: 0x8033808A, sub: "w:InternalError", value: "s:Receiver", why: "Cannot change GPO controlled setting."}
-	faultThumbBlank    = &fault{code: 0x803380E7, sub: "w:InvalidParameter", why: "The CertificateThumbprint property must not be blank."}
-	faultPortOwned     = &fault{code: 0x803380E8, sub: "w:InvalidParameter", why: "The SSL configuration of the IP and port is owned by another service."}
-	faultNameMismatch  = &fault{code: 0x803380E9, sub: "w:InvalidParameter", why: "The certificate CN and the hostname that were provided do not match."}
-	faultThumbForHTTP  = &fault{code: 0x803380EB, sub: "w:InvalidParameter", why: "A certificate thumbprint was given for an HTTP listener."}
-	faultKeysChanged   = &fault{code: 0x803380ED, sub: "w:InvalidParameter", why: "The input XML changes the keys of the resource."}
-	faultNoServerAuth  = &fault{code: 0x803380EE, sub: "w:InvalidParameter", why: "The certificate is not for server authentication."}
-	faultQuota         = &fault{code: 0x803381A5, sub: "w:QuotaLimit", why: "The WS-Management service cannot process the request. The maximum number of concurrent shells for this user has been exceeded."}
-	faultUnknownAction = &fault{code: 0x80338013, sub: "a:ActionNotSupported", why: "The action is not supported by the service."}
-	faultEnvelope      = &fault{code: 0x80338048, sub: "w:EncodingLimit", why: "The response that the WS-Management service computed exceeds the maximum envelope size in the request."}
-	faultBadXML        = &fault{code: 0x80338040, sub: "w:SchemaValidationError", why: "The request is not well-formed."}
-)
 
 const (
 	nsShell = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell"
@@ -111,9 +84,7 @@ func (h *Host) soap(s *session, in []byte) (status int, out string, reset bool) 
 		return 200, identify("OS: 10.0.20348 SP: 0.0 Stack: 3.0"), false
 	}
 	c := h.readCall(s, env.child("Header"), body)
-	h.mu.Lock()
-	a := h.dispatch(c)
-	h.mu.Unlock()
+	a := h.execute(c)
 	if a.reset {
 		return 0, "", true
 	}
@@ -128,9 +99,33 @@ func (h *Host) soap(s *session, in []byte) (status int, out string, reset bool) 
 	return 200, text, false
 }
 
+// execute does what is asked, and waits where WinRM waits.
+func (h *Host) execute(c *call) answer {
+	over := time.NewTimer(c.timeout)
+	defer over.Stop()
+	for {
+		h.mu.Lock()
+		a := h.dispatch(c)
+		h.mu.Unlock()
+		if a.wait == nil {
+			return a
+		}
+		select {
+		case <-a.wait:
+		case <-over.C:
+			return a
+		case <-c.session.gone:
+			return answer{reset: true}
+		}
+	}
+}
+
 func (h *Host) readCall(s *session, header, body *node) *call {
 	c := &call{action: header.text("Action"), resource: header.text("ResourceURI"), messageID: header.text("MessageID"),
-		selectors: map[string]string{}, envelope: h.cfg.MaxEnvelop, body: body, session: s}
+		selectors: map[string]string{}, envelope: h.cfg.MaxEnvelop, timeout: time.Minute, body: body, session: s}
+	if d, ok := parseISO(header.text("OperationTimeout")); ok && d > 0 {
+		c.timeout = min(d, c.timeout) // MaxTimeoutms
+	}
 	if n, err := strconv.Atoi(header.text("MaxEnvelopeSize")); err == nil && n > 0 {
 		c.envelope = min(n, c.envelope)
 	}
@@ -176,31 +171,16 @@ func (h *Host) envelope(c *call, a answer) string {
 	}
 	if a.fault != nil {
 		action, body = "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault", h.faultBody(a.fault)
-		if strings.HasPrefix(a.fault.sub, "a:") {
+		switch a.fault.sub[:2] {
+		case "a:":
 			action = "http://schemas.xmlsoap.org/ws/2004/08/addressing/fault"
+		case "n:":
+			action = nsEnum + "/fault"
 		}
 	}
 	return envelopeHead + "<s:Header><a:Action>" + action + "</a:Action><a:MessageID>uuid:" + strings.ToUpper(uuid.NewString()) +
 		"</a:MessageID><a:To>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:To><a:RelatesTo>" + esc(c.messageID) +
 		"</a:RelatesTo></s:Header><s:Body>" + body + "</s:Body></s:Envelope>"
-}
-
-func (h *Host) faultBody(f *fault) string {
-	value := f.value
-	if value == "" {
-		value = "s:Sender"
-	}
-	name := h.netBIOS()
-	detail := fmt.Sprintf(`<f:WSManFault xmlns:f="http://schemas.microsoft.com/wbem/wsman/1/wsmanfault" Code="%d" Machine="%s"><f:Message>%s</f:Message></f:WSManFault>`, f.code, name, esc(f.why))
-	switch {
-	case f.provider != 0:
-		detail = fmt.Sprintf(`<f:WSManFault xmlns:f="http://schemas.microsoft.com/wbem/wsman/1/wsmanfault" Code="%d" Machine="%s"><f:Message><f:ProviderFault provider="Config provider" path="%%systemroot%%\system32\WsmSvc.dll"><f:WSManFault xmlns:f="http://schemas.microsoft.com/wbem/wsman/1/wsmanfault" Code="%d" Machine="%s"><f:Message>%s</f:Message></f:WSManFault></f:ProviderFault></f:Message></f:WSManFault>`,
-			f.code, name, f.provider, name, esc(f.why))
-	case f.wmi != 0:
-		detail = fmt.Sprintf(`<p:MSFT_WmiError b:IsCIM_Error="true" xmlns:p="http://schemas.microsoft.com/wbem/wsman/1/wmi/root/microsoft/windows/microsoftmanagement/MSFT_WmiError" xmlns:b="http://schemas.dmtf.org/wbem/wsman/1/cimbinding.xsd"><p:error_Code xsi:type="cim:cimUnsignedInt" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:cim="http://schemas.dmtf.org/wbem/wscim/1/common">%d</p:error_Code><p:Message>%s</p:Message></p:MSFT_WmiError>`, f.wmi, esc(f.why))
-	}
-	return fmt.Sprintf(`<s:Fault><s:Code><s:Value>%s</s:Value><s:Subcode><s:Value>%s</s:Value></s:Subcode></s:Code><s:Reason><s:Text xml:lang="en-US">%s </s:Text></s:Reason><s:Detail>%s</s:Detail></s:Fault>`,
-		value, f.sub, esc(f.why), detail)
 }
 
 func identify(version string) string {
@@ -221,64 +201,4 @@ func esc(s string) string {
 		return ""
 	}
 	return b.String()
-}
-
-// enumerate answers items in as many rounds as the envelope's size asks for.
-func (h *Host) enumerate(c *call, items []string) answer {
-	e := c.body.child("Enumerate")
-	if e == nil {
-		return answer{fault: faultNoBody}
-	}
-	if e.child("OptimizeEnumeration") == nil {
-		id := uuid.NewString()
-		h.pulls[id] = items
-		return answer{body: `<n:EnumerateResponse><n:EnumerationContext>uuid:` + id + `</n:EnumerationContext></n:EnumerateResponse>`}
-	}
-	now, ctx, end := h.page(c, items, e.text("MaxElements"))
-	return answer{body: `<n:EnumerateResponse><n:EnumerationContext>` + ctx + `</n:EnumerationContext><w:Items>` + now + `</w:Items>` + mark(end, "w") + `</n:EnumerateResponse>`}
-}
-
-func mark(end bool, prefix string) string {
-	if end {
-		return "<" + prefix + ":EndOfSequence/>"
-	}
-	return ""
-}
-
-func (h *Host) pull(c *call) answer {
-	p := c.body.child("Pull")
-	if p == nil {
-		return answer{fault: faultNoBody}
-	}
-	id := strings.TrimPrefix(p.text("EnumerationContext"), "uuid:")
-	items, ok := h.pulls[id]
-	if !ok {
-		return answer{fault: &fault{code: 0x80338031, sub: "n:InvalidEnumerationContext", why: "The supplied enumeration context is invalid."}}
-	}
-	delete(h.pulls, id)
-	now, ctx, end := h.page(c, items, p.text("MaxElements"))
-	if !end {
-		ctx = "<n:EnumerationContext>" + ctx + "</n:EnumerationContext>"
-	}
-	return answer{body: "<n:PullResponse>" + ctx + "<n:Items>" + now + "</n:Items>" + mark(end, "n") + "</n:PullResponse>"}
-}
-
-// page takes as many items as fit and keeps the others under a new context.
-func (h *Host) page(c *call, items []string, limit string) (now, context string, end bool) {
-	most, err := strconv.Atoi(limit)
-	if err != nil || most < 1 {
-		most = 1
-	}
-	var b strings.Builder
-	n := 0
-	for n < len(items) && n < most && (n == 0 || b.Len()+len(items[n]) < c.envelope-4096) {
-		b.WriteString(items[n])
-		n++
-	}
-	if n == len(items) {
-		return b.String(), "", true
-	}
-	id := uuid.NewString()
-	h.pulls[id] = items[n:]
-	return b.String(), "uuid:" + id, false
 }

@@ -56,7 +56,7 @@ type trigger struct {
 	} `xml:"Repetition"`
 }
 
-var isoDuration = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$`)
+var isoDuration = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$`)
 
 func parseISO(s string) (time.Duration, bool) {
 	if s == "" {
@@ -68,8 +68,8 @@ func parseISO(s string) (time.Duration, bool) {
 	}
 	var d time.Duration
 	for i, unit := range []time.Duration{24 * time.Hour, time.Hour, time.Minute, time.Second} {
-		if n, err := strconv.Atoi(m[i+1]); err == nil {
-			d += time.Duration(n) * unit
+		if n, err := strconv.ParseFloat(m[i+1], 64); err == nil {
+			d += time.Duration(n * float64(unit))
 		}
 	}
 	return d, true

@@ -66,6 +66,17 @@ func (h *Host) wmiCall(c *call) answer {
 	return answer{fault: faultUnknownAction}
 }
 
+// keys are the properties that name an instance of the class.
+var keys = map[string][]string{"win32_service": {"Name"}, "win32_computersystem": {"Name"}, "msft_scheduledtask": {"TaskName", "TaskPath"}}
+
+func (i instance) keys(namespace, class string) []field {
+	list := []field{{"__cimnamespace", namespace}}
+	for _, name := range keys[strings.ToLower(class)] {
+		list = append(list, field{name, i.get(name)})
+	}
+	return list
+}
+
 func (i instance) matches(selectors map[string]string) bool {
 	for name, v := range selectors {
 		if name != "__cimnamespace" && !strings.EqualFold(i.get(name), v) {
@@ -81,25 +92,29 @@ func (h *Host) wmiEnumerate(c *call, namespace, class string) answer {
 		return answer{fault: faultNoBody}
 	}
 	q := query{class: class}
-	if f := e.child("Filter"); f != nil {
+	f := e.child("Filter")
+	if f != nil {
 		var ok bool
 		if q, ok = parseWQL(f.Text); !ok {
-			return answer{fault: &fault{code: 0x80338048, sub: "n:CannotProcessFilter", why: "The WQL query is invalid.", wmi: 2147749911}}
+			return answer{fault: filterFault("The WQL query is invalid.", f.Text)}
 		}
 	}
 	all := h.instances(q.class)
-	if all == nil {
-		return answer{fault: &fault{code: 0x80338000, sub: "a:DestinationUnreachable", why: "The WS-Management service cannot process the request. The class " + q.class + " does not exist in the " + namespace + " namespace.", wmi: 2147749904}}
+	switch {
+	case all == nil && f != nil:
+		return answer{fault: filterFault("The specified class does not exist in the given namespace.", f.Text)}
+	case all == nil:
+		return answer{fault: faultNotFound}
 	}
-	var items []string
+	var items []object
 	for _, in := range all {
 		if !q.accepts(in) {
 			continue
 		}
 		if len(q.columns) > 0 {
-			items = append(items, fragment(namespace, q.class, in, q.columns))
+			items = append(items, object{fragment(namespace, q.class, in, q.columns), nil})
 		} else {
-			items = append(items, render(namespace, q.class, in))
+			items = append(items, object{render(namespace, q.class, in), in.keys(namespace, q.class)})
 		}
 	}
 	return h.enumerate(c, items)
@@ -352,7 +367,7 @@ func (h *Host) scheduledTasks(c *call, method string) answer {
 	}
 	path := in.text("TaskPath") + in.text("TaskName")
 	failed := func(hresult uint32) answer {
-		return answer{fault: &fault{code: 0x80338104, value: "s:Receiver", sub: "w:InternalError", why: "The task operation failed.", wmi: hresult}}
+		return answer{fault: &fault{code: hresult, value: "s:Receiver", sub: "w:InternalError", why: "The task operation failed.", cim: true}}
 	}
 	switch method {
 	case "RegisterByXml":
