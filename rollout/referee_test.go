@@ -40,7 +40,7 @@ func (d *drill) referee(dec Decision) {
 }
 
 func (d *drill) refereeEvent(e Event) {
-	unapproved := d.approved != d.p.Hash() && !(e.Kind == EvFinished && d.aborted) // giving up needs no approval
+	unapproved := d.approved != d.p.Hash() && !(e.Kind == EvFinished && (d.aborted || d.rollback)) // giving up needs no approval
 	if unapproved || d.finished {
 		d.t.Fatalf("%s without an approval or after the end", e.Kind)
 	}
