@@ -18,6 +18,7 @@ type Job struct {
 func NewRun(p *Plan, ph Planned, h HostState, image *BeforeImage) HostRun {
 	run := HostRun{Campaign: p.ID, Host: ph.Host, Action: h.Running, Policy: p.Policy, Image: image,
 		Issued: h.Issued, Dirty: h.Dirty, Removed: h.Removed, Done: map[StepKind]int{}}
+	run.NarrowedAt, run.Soaked = h.Narrowed, h.Soaked
 	if !h.Wrote {
 		run.Basis = ph.Basis
 	}
@@ -52,10 +53,14 @@ func (run HostRun) Advance(step Step, res Result, failure *Failure) HostRun {
 		run.Proof = res.Proof
 	case StepProveClosed:
 		run.Closed = res.Proof
+	case StepProveNarrow:
+		run.Narrow = res.Proof
 	case StepArm:
 		run.ArmedAt = step.At
+	case StepNarrow:
+		run.NarrowedAt = step.At
 	case StepDisarm:
-		run.Closed = nil // it was of the time before
+		run.Closed, run.Narrow = nil, nil // they were of the time before
 	case StepRestore:
 		run.Seen = nil // the way back is proved by looking again
 		return run
@@ -83,6 +88,7 @@ func (o Observation) with(kind StepKind, res Result) Observation {
 		take(&o.Firewall, part.Firewall)
 		take(&o.Services, part.Services)
 		take(&o.Peers, part.Peers)
+		take(&o.Drops, part.Drops)
 		take(&o.Undo, part.Undo)
 		take(&o.Image, part.Image)
 		takeDoor(&o.HTTP, part.HTTP)
@@ -92,7 +98,7 @@ func (o Observation) with(kind StepKind, res Result) Observation {
 	case res.Proof == nil:
 	case kind == StepProveClosed:
 		o.HTTPS.State, o.HTTP.State = DoorOpen, DoorRefused
-	case kind == StepProve:
+	case kind == StepProve, kind == StepProveNarrow:
 		o.HTTPS.State = DoorOpen
 	}
 	return o

@@ -59,6 +59,7 @@ var checks = []check{
 	noOtherHTTPClient, // somebody would lose the way in
 	httpsPortFree,     // another product's TLS binding is not ours to take
 	localRulesApply,   // else the rule for 5986 does nothing
+	blockRuleWorks,    // else the brown-out would prove nothing
 	clocksAgree,       // Kerberos, certificates and the undo depend on it
 	schedulerRuns,     // the undo is a scheduled task
 	noCollector,       // event sources would lose their collector
@@ -128,7 +129,10 @@ func (o Observation) listener(t Transport) (Listener, bool) {
 	return Listener{}, false
 }
 
-var everything = []ActionKind{ActSecure, ActClose}
+var (
+	everything  = []ActionKind{ActSecure, ActQuiesce, ActClose}
+	onlyClosing = []ActionKind{ActQuiesce, ActClose} // HTTPS beside HTTP does no harm
+)
 
 func blocker(r Reason, acts []ActionKind, format string, args ...any) (Finding, bool) {
 	return Finding{Reason: r, Severity: Blocker, Blocks: acts, Detail: fmt.Sprintf(format, args...)}, true
@@ -185,7 +189,7 @@ func questionsRead(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool)
 	case !o.Policy.Known:
 		return blocker(ReasonNotFullyObserved, everything, "not read: %s", strings.Join(missing, ", "))
 	}
-	return blocker(ReasonNotFullyObserved, []ActionKind{ActClose}, "not read: %s", strings.Join(missing, ", "))
+	return blocker(ReasonNotFullyObserved, onlyClosing, "not read: %s", strings.Join(missing, ", "))
 }
 
 func unread[T any](name string, part Seen[T]) []string {
@@ -225,9 +229,9 @@ func httpNotFromPolicy(_ Host, o Observation, _ Policy, _ time.Time) (Finding, b
 	auto := o.Policy.Value.AllowAutoConfig
 	switch {
 	case ok && l.Source == SourceGPO:
-		return blocker(ReasonGPOListener, []ActionKind{ActClose}, "the HTTP listener on %d comes from Group Policy", l.Port)
+		return blocker(ReasonGPOListener, onlyClosing, "the HTTP listener on %d comes from Group Policy", l.Port)
 	case o.Policy.Known && auto != nil && *auto:
-		return blocker(ReasonGPOListener, []ActionKind{ActClose}, "the policy AllowAutoConfig is 1 and would create the HTTP listener again")
+		return blocker(ReasonGPOListener, onlyClosing, "the policy AllowAutoConfig is 1 and would create the HTTP listener again")
 	}
 	return Finding{}, false
 }
@@ -243,7 +247,7 @@ func noOtherHTTPClient(_ Host, o Observation, p Policy, _ time.Time) (Finding, b
 		return Finding{}, false
 	}
 	slices.Sort(others)
-	return blocker(ReasonHTTPClient, []ActionKind{ActClose}, "connected to %d right now: %s", p.HTTPPort, strings.Join(others, ", "))
+	return blocker(ReasonHTTPClient, onlyClosing, "connected to %d right now: %s", p.HTTPPort, strings.Join(others, ", "))
 }
 
 func httpsPortFree(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
@@ -283,14 +287,14 @@ func schedulerRuns(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool)
 
 func noCollector(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
 	if s, ok := o.service("Wecsvc"); ok && s.Running {
-		return blocker(ReasonEventCollector, []ActionKind{ActClose}, "the service Wecsvc runs: event sources reach this collector over HTTP unless their subscription says HTTPS")
+		return blocker(ReasonEventCollector, onlyClosing, "the service Wecsvc runs: event sources reach this collector over HTTP unless their subscription says HTTPS")
 	}
 	return Finding{}, false
 }
 
 func noCluster(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
 	if s, ok := o.service("ClusSvc"); ok && s.Running {
-		return blocker(ReasonClusterNode, []ActionKind{ActClose}, "the service ClusSvc runs: cluster-aware updating uses WinRM over HTTP")
+		return blocker(ReasonClusterNode, onlyClosing, "the service ClusSvc runs: cluster-aware updating uses WinRM over HTTP")
 	}
 	return Finding{}, false
 }

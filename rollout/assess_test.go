@@ -68,12 +68,12 @@ var examinedHosts = map[string]examined{
 	"policies that were not read": {ReasonNotFullyObserved, everything,
 		func(_ *Host, o *Observation, _ *Policy) { o.Policy = Unseen[WinRMPolicy]("denied") },
 		func(_ *Host, o *Observation, _ *Policy) { o.Policy = Saw(WinRMPolicy{}) }},
-	"services that were not read": {ReasonNotFullyObserved, []ActionKind{ActClose},
+	"services that were not read": {ReasonNotFullyObserved, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) { o.Services = Unseen[[]WindowsService]("denied") }, nil},
-	"peers that were not read": {ReasonNotFullyObserved, []ActionKind{ActClose},
+	"peers that were not read": {ReasonNotFullyObserved, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) { o.Peers = Unseen[[]Peer]("denied") },
 		func(_ *Host, o *Observation, _ *Policy) { o.Peers = Saw[[]Peer](nil) }},
-	"an undo that was not read": {ReasonNotFullyObserved, []ActionKind{ActClose},
+	"an undo that was not read": {ReasonNotFullyObserved, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) { o.Undo = Unseen[Undo]("denied") },
 		func(_ *Host, o *Observation, _ *Policy) { o.System = Unseen[System]("denied") }},
 	"a policy against WinRM": {ReasonGPODisablesWinRM, everything,
@@ -87,12 +87,12 @@ var examinedHosts = map[string]examined{
 			o.Service.Value.IPv4Filter, o.Service.Value.IPv6Filter = "", ""
 		},
 		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.IPv6Filter = "" }},
-	"an HTTP listener of a policy": {ReasonGPOListener, []ActionKind{ActClose},
+	"an HTTP listener of a policy": {ReasonGPOListener, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) { o.Listeners.Value[0].Source = SourceGPO },
 		func(_ *Host, o *Observation, _ *Policy) { o.Listeners.Value[1].Source = SourceGPO }},
-	"a policy that makes an HTTP listener": {ReasonGPOListener, []ActionKind{ActClose},
+	"a policy that makes an HTTP listener": {ReasonGPOListener, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) { o.Policy.Value.AllowAutoConfig = &yes }, nil},
-	"somebody on HTTP": {ReasonHTTPClient, []ActionKind{ActClose},
+	"somebody on HTTP": {ReasonHTTPClient, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) { o.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5985}} },
 		func(_ *Host, o *Observation, p *Policy) {
 			p.Controllers = []string{"192.0.2.1"}
@@ -105,6 +105,22 @@ var examinedHosts = map[string]examined{
 		func(_ *Host, o *Observation, _ *Policy) {
 			o.Bindings.Value[0].AppID = strings.ToUpper(WinRMAppID)
 			o.Bindings.Value = append(o.Bindings.Value, Binding{Endpoint: "0.0.0.0:443", AppID: "{4dc3e181-e14b-4a21-b022-59fc669b0914}"})
+		}},
+	"a firewall that is off, where HTTP is to be narrowed": {ReasonFirewallOff, []ActionKind{ActQuiesce},
+		func(_ *Host, o *Observation, p *Policy) {
+			p.Quiesce, o.Firewall.Value.Profiles[0].Enabled = Duration(time.Hour), false
+		},
+		func(_ *Host, o *Observation, _ *Policy) { o.Firewall.Value.Profiles[0].Enabled = false }},
+	"a firewall of which nothing is known, where HTTP is to be narrowed": {ReasonNotFullyObserved, []ActionKind{ActQuiesce},
+		func(_ *Host, o *Observation, p *Policy) {
+			p.Quiesce, o.Firewall = Duration(time.Hour), Unseen[Firewall]("denied")
+		}, nil},
+	"a policy that makes local block rules inert": {ReasonLocalRulesInert, []ActionKind{ActQuiesce},
+		func(_ *Host, o *Observation, p *Policy) {
+			p.Quiesce, o.Firewall.Value.Profiles[0].LocalMerge, o.Firewall.Value.Rules[0].Policy = Duration(time.Hour), false, true
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Firewall.Value.Profiles[0].LocalMerge, o.Firewall.Value.Rules[0].Policy = false, true
 		}},
 	"local rules that do nothing": {ReasonLocalRulesInert, everything,
 		func(_ *Host, o *Observation, _ *Policy) { o.Firewall.Value.Profiles[0].LocalMerge = false },
@@ -120,14 +136,14 @@ var examinedHosts = map[string]examined{
 		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value[0].Name = "schedule" }},
 	"a task scheduler that is not there": {ReasonSchedulerOff, everything,
 		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value = nil }, nil},
-	"an event collector": {ReasonEventCollector, []ActionKind{ActClose},
+	"an event collector": {ReasonEventCollector, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) {
 			o.Services.Value = append(o.Services.Value, WindowsService{Name: "wecsvc", Running: true})
 		},
 		func(_ *Host, o *Observation, _ *Policy) {
 			o.Services.Value = append(o.Services.Value, WindowsService{Name: "Wecsvc"})
 		}},
-	"a cluster node": {ReasonClusterNode, []ActionKind{ActClose},
+	"a cluster node": {ReasonClusterNode, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) {
 			o.Services.Value = append(o.Services.Value, WindowsService{Name: "ClusSvc", Running: true})
 		},
@@ -161,7 +177,7 @@ func TestChecks(t *testing.T) {
 			if len(a.Findings) != 1 && tc.reason != ReasonNotFullyObserved {
 				t.Errorf("one fault, %d findings: %+v", len(a.Findings), a.Findings)
 			}
-			for _, act := range []ActionKind{ActSecure, ActClose, ActRestore, ActObserve} {
+			for _, act := range []ActionKind{ActSecure, ActQuiesce, ActClose, ActRestore, ActObserve} {
 				if _, is := a.Blocking(act); is != slices.Contains(tc.blocks, act) {
 					t.Errorf("%s is blocked: %v", act, is)
 				}

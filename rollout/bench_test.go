@@ -35,7 +35,7 @@ func finishWave(p *Plan, s *State, n int) []Event {
 	}
 	write(Event{Kind: EvWaveOpened, Wave: n})
 	for i, id := range p.Waves[n-1].Hosts {
-		for a, act := range p.Goal.Actions() {
+		for a, act := range p.Actions() {
 			e := Event{Host: id, Action: act, Attempt: a + 1, Wave: n}
 			e.Kind = EvAction
 			write(e)

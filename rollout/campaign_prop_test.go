@@ -40,7 +40,7 @@ func TestCampaignWithoutTrouble(t *testing.T) {
 				t.Fatalf("%s ends %+v", id, *d.hosts[id])
 			}
 		}
-		if want := len(d.order) * len(d.goal()); d.touched != want {
+		if want := len(d.order)*len(d.goal()) + d.soaks; d.touched != want {
 			t.Fatalf("%d actions for %d", d.touched, want)
 		}
 	})
@@ -110,6 +110,8 @@ func (d *drill) workers() {
 func (d *drill) outcome(h *hostBook) Outcome {
 	ends := []Outcome{Failed, Failed, Deferred, Refused}
 	switch {
+	case h.running == ActQuiesce && (h.last != Soaking || h.row < 3) && rapid.Bool().Draw(d.t, "soaks"):
+		return Soaking
 	case h.running == ActRestore && (d.good || rapid.IntRange(0, 99).Draw(d.t, "back") >= d.bad):
 		return Restored
 	case h.running == ActRestore:
@@ -120,7 +122,7 @@ func (d *drill) outcome(h *hostBook) Outcome {
 		ends = []Outcome{Failed, Unknown, Pending}
 	case h.dirty:
 		ends = []Outcome{Failed, Unknown}
-	case h.running == ActClose:
+	case h.running == ActClose, h.running == ActQuiesce:
 		ends = append(ends, AwaitPolicy, Deferred, Unknown)
 	}
 	return rapid.SampledFrom(ends).Draw(d.t, "outcome")
@@ -128,7 +130,7 @@ func (d *drill) outcome(h *hostBook) Outcome {
 
 func (d *drill) until(o Outcome) time.Time {
 	switch o {
-	case Deferred, Pending, AwaitPolicy, Unknown:
+	case Deferred, Pending, AwaitPolicy, Unknown, Soaking:
 		return d.now.Add(time.Duration(rapid.IntRange(1, 90).Draw(d.t, "again in")) * time.Minute)
 	}
 	return time.Time{}

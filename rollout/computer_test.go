@@ -33,7 +33,10 @@ type computer struct {
 	ca            string    // "", "deny", "pend"
 	unseen        []string  // parts that the next inspection cannot read
 
-	session, confirmed bool // the HTTPS sessions that prove-https and prove-closed made
+	narrowed time.Time // since when HTTP is for us alone; zero when it is not
+	drops    []Drop
+
+	session, confirmed bool // the HTTPS sessions that prove-https, and prove-closed or prove-narrow, made
 	action             ActionKind
 	begun              time.Time // when the action began
 	armedAt            time.Time
@@ -46,11 +49,13 @@ type computer struct {
 
 // doors are what a restore has to bring back.
 type doors struct {
-	http, https, rule bool
-	thumb             pki.Thumbprint
+	http, https, rule, narrowed bool
+	thumb                       pki.Thumbprint
 }
 
-func (c *computer) doors() doors { return doors{c.http, c.https, c.rule, c.thumb} }
+func (c *computer) doors() doors {
+	return doors{c.http, c.https, c.rule, !c.narrowed.IsZero(), c.thumb}
+}
 
 // usable reports whether the host itself would let an administrator in over HTTPS.
 func (c *computer) usable() bool {
@@ -76,7 +81,7 @@ func (c *computer) fire() {
 	if !c.http {
 		c.fired++
 	}
-	c.http, c.task = true, false
+	c.http, c.task, c.narrowed = true, false, time.Time{}
 }
 
 func (c *computer) reboot() {
@@ -112,7 +117,7 @@ func (c *computer) observe() Observation {
 	o.Service = Saw(Service{IPv4Filter: "*", IPv6Filter: "*"})
 	o.Policy = Saw(WinRMPolicy{})
 	o.Services = Saw([]WindowsService{{Name: "Schedule", Running: true}})
-	o.Peers = Saw(c.peers)
+	o.Peers, o.Drops = Saw(append(slices.Clone(c.peers), Peer{Address: "192.0.2.1", Port: 5985, Self: true})), Saw(slices.Clone(c.drops))
 	o.Listeners, o.Bindings, o.Firewall = Saw(c.listeners()), Saw(c.bindings()), Saw(c.firewall())
 	o.Certificates = Saw(slices.Clone(c.certs))
 	o.Undo = Saw(Undo{Armed: c.armed, Task: c.task, Campaign: "drill"})
@@ -192,6 +197,9 @@ func (c *computer) firewall() Firewall {
 	f := Firewall{Profiles: []FirewallProfile{{Name: "domain", Enabled: true, BlockIn: c.blocked, LocalMerge: true}}}
 	if c.rule {
 		f.Rules = append(f.Rules, FirewallRule{Name: RuleNamePrefix + "https-5986", Allow: true, Active: true, Ports: []string{"5986"}})
+	}
+	if !c.narrowed.IsZero() {
+		f.Rules = append(f.Rules, FirewallRule{Name: RuleNamePrefix + "block-5985", Active: true, Ports: []string{"5985"}})
 	}
 	return f
 }

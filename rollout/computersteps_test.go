@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"slices"
+	"time"
 
 	"wavelock/pki"
 )
@@ -24,13 +25,21 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 	case StepAllow:
 		c.rule = true
 		return Result{Seen: &Observation{Firewall: Saw(c.firewall())}}, nil
-	case StepProve, StepProveClosed:
+	case StepProve, StepProveClosed, StepProveNarrow:
 		return c.prove(s)
 	case StepArm:
 		c.armed, c.task, c.armedAt, c.fires = true, true, c.now, c.now.Add(s.UndoAfter)
 		return Result{Seen: &Observation{Undo: Saw(Undo{Armed: true, Task: true})}}, nil
 	case StepRemoveHTTP:
 		return c.removeHTTP(s)
+	case StepNarrow:
+		return c.narrow(s)
+	case StepWiden:
+		if c.http {
+			c.t.Fatalf("the block rule is taken away while HTTP is there")
+		}
+		c.narrowed = time.Time{}
+		return Result{Seen: &Observation{Firewall: Saw(c.firewall())}}, nil
 	case StepDisarm:
 		return c.disarm(s)
 	case StepRestore:
@@ -84,8 +93,8 @@ func (c *computer) prove(s Step) (Result, *Failure) {
 	case s.Kind == StepProveClosed && c.http:
 		return Result{}, c.fail(s.Kind, ReasonHTTPStillOpen, false, false)
 	}
-	p := &Proof{At: c.now, Wire: c.thumb, Listener: c.thumb, Bound: c.bound, Issued: s.Thumbprint, Closed: s.Kind == StepProveClosed}
-	if p.Closed {
+	p := &Proof{At: c.now, Wire: c.thumb, Listener: c.thumb, Bound: c.bound, Issued: s.Thumbprint, Closed: s.Kind == StepProveClosed, Narrowed: s.Kind == StepProveNarrow}
+	if p.Closed || p.Narrowed {
 		c.confirmed, c.closedAt = true, c.now
 	} else {
 		c.session, c.provedAt = true, c.now
@@ -106,9 +115,32 @@ func (c *computer) removeHTTP(s Step) (Result, *Failure) {
 		c.t.Fatalf("HTTP is removed with the undo armed %v and its task %v", c.armed, c.task)
 	case c.armedAt.Before(c.begun):
 		c.t.Fatalf("HTTP is removed with an undo that somebody armed before")
+	case c.policy.Quiesce > 0 && (c.narrowed.IsZero() || c.now.Sub(c.narrowed) < c.policy.Quiesce.D()):
+		c.t.Fatalf("HTTP is removed after it was narrowed for %v", c.now.Sub(c.narrowed))
+	case slices.ContainsFunc(c.drops, func(d Drop) bool { return d.At.Before(c.soakEnd()) && d.At.Before(c.begun) }):
+		c.t.Fatalf("HTTP is removed although somebody was turned away in the brown-out")
 	}
 	c.http = false
 	return Result{Seen: &Observation{Listeners: Saw(c.listeners())}}, nil
+}
+
+// soakEnd is when the brown-out is over.
+func (c *computer) soakEnd() time.Time { return c.narrowed.Add(c.policy.Quiesce.D()) }
+
+func (c *computer) narrow(s Step) (Result, *Failure) {
+	if !c.session {
+		return Result{}, c.fail(s.Kind, ReasonTimeout, false, true)
+	}
+	switch age := c.now.Sub(c.provedAt).Seconds(); {
+	case !slices.Contains(s.Keep, "192.0.2.1"):
+		c.t.Fatalf("HTTP is narrowed to %v, and we are 192.0.2.1 to the host", s.Keep)
+	case age > c.policy.ProofFresh.D().Seconds()+slack:
+		c.t.Fatalf("HTTP is narrowed %v seconds after the proof", age)
+	case !c.armed || !c.task || c.armedAt.Before(c.begun):
+		c.t.Fatalf("HTTP is narrowed with the undo armed %v and its task %v at %v, the action began %v", c.armed, c.task, c.armedAt, c.begun)
+	}
+	c.narrowed, c.drops = c.now, nil
+	return Result{Seen: &Observation{Firewall: Saw(c.firewall())}}, nil
 }
 
 func (c *computer) disarm(s Step) (Result, *Failure) {
@@ -132,6 +164,6 @@ func (c *computer) putBack(s Step) (Result, *Failure) {
 	} else {
 		c.https, c.thumb, c.bound = false, "", ""
 	}
-	c.rule, c.armed, c.task, c.image = false, false, false, nil
+	c.rule, c.armed, c.task, c.image, c.narrowed = false, false, false, nil, time.Time{}
 	return Result{}, nil
 }

@@ -234,18 +234,27 @@ func (d *decider) work(n int) {
 	if d.s.Paused != "" {
 		d.hold("paused by %s", d.s.Paused)
 	}
+	soaking := 0
 	for _, id := range members {
 		h := d.s.Hosts[id]
 		if h.settled() || h.mustReturn() {
 			continue
 		}
 		open++
+		if h.soaks() && d.now.Before(h.Again) {
+			soaking++
+			d.wake(h.Again)
+			continue
+		}
 		if h.Running == "" && room > 0 && d.d.Hold == "" {
 			room--
 			d.act(id, d.s.goal[h.Next], n, "")
 		}
 	}
 	d.again(n, &room)
+	if soaking > 0 {
+		d.hold("HTTP is narrowed on %d hosts, and it is watched who is turned away", soaking)
+	}
 	d.close(n, open)
 }
 

@@ -36,6 +36,7 @@ type drill struct {
 	order    []HostID
 	waves    []*waveBook
 	touched  int // actions given, of any kind
+	soaks    int // looks at a host in its brown-out
 }
 
 type hostBook struct {
@@ -63,6 +64,7 @@ type waveBook struct {
 // paths are the steps of each action as a worker opens them.
 var paths = map[ActionKind][]StepKind{
 	ActSecure:  {StepInspect, StepSaveImage, StepEnroll, StepListen, StepAllow, StepProve},
+	ActQuiesce: {StepInspect, StepProve, StepArm, StepNarrow, StepProveNarrow, StepDisarm},
 	ActClose:   {StepInspect, StepProve, StepArm, StepRemoveHTTP, StepProveClosed, StepDisarm},
 	ActRestore: {StepInspect, StepRestore, StepInspect},
 }
@@ -71,6 +73,7 @@ func drawPlan(t *rapid.T) *Plan {
 	p := &Plan{Version: PlanVersion, ID: "drill", Made: epoch, Policy: DefaultPolicy(),
 		Goal: rapid.SampledFrom([]Goal{GoalSecure, GoalClose, GoalClose}).Draw(t, "goal")}
 	p.Policy.FailureLimit = rapid.IntRange(1, 6).Draw(t, "failure limit")
+	p.Policy.Quiesce = Duration(rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "quiesce"))
 	p.Policy.Deferrals = rapid.IntRange(0, 3).Draw(t, "deferrals")
 	p.Policy.RestorePassed = rapid.Bool().Draw(t, "restore passed")
 	for n := range rapid.IntRange(1, 4).Draw(t, "waves") {
@@ -103,7 +106,7 @@ func newDrill(t *rapid.T, p *Plan) *drill {
 	return d
 }
 
-func (d *drill) goal() []ActionKind { return d.p.Goal.Actions() }
+func (d *drill) goal() []ActionKind { return d.p.Actions() }
 
 // rules are those of a wave; the one after the last has the last one's.
 func (d *drill) rules(n int) Wave { return d.p.Waves[min(n, len(d.p.Waves))-1] }
@@ -144,7 +147,7 @@ func (d *drill) ready(id HostID, n int) bool {
 	case h.waits():
 		return !d.now.Before(h.due) && !d.spent(h)
 	}
-	return h.wave == n && (h.last == "" || h.last == Passed)
+	return h.wave == n && (h.last == "" || h.last == Passed || (h.last == Soaking && !d.now.Before(h.due)))
 }
 
 // write puts events into the journal, the state and the books.

@@ -79,6 +79,9 @@ func (d *drill) bookEnd(h *hostBook, e Event) {
 	}
 	h.row++
 	h.last = outcome
+	if outcome == Soaking {
+		d.soaks++
+	}
 	if outcome == Passed {
 		h.passed++
 	}

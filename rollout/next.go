@@ -26,13 +26,17 @@ type HostRun struct {
 	Issued  pki.Thumbprint // enrolled in this campaign
 	Proof   *Proof         // of HTTPS, made in this run; a crash forgets it
 	Closed  *Proof         // that HTTP is gone, made in this run
+	Narrow  *Proof         // that HTTPS works and HTTP still does for us, made in this run
 	Failure *Failure       // of the last step
 	Dirty   bool           // a writing step of this action was started
 	Removed bool           // the removal of HTTP was started in this action
-	ArmedAt time.Time      // when this run decided to arm the undo; a crash forgets it
-	Tries   int            // failed steps in this run
-	Waited  int            // how often in a row it has not been possible to say what happened
-	Done    map[StepKind]int
+	Soaked  bool           // the brown-out of this campaign was seen to its end
+	// NarrowedAt is since when this campaign has HTTP narrowed.
+	NarrowedAt time.Time
+	ArmedAt    time.Time // when this run decided to arm the undo; a crash forgets it
+	Tries      int       // failed steps in this run
+	Waited     int       // how often in a row it has not been possible to say what happened
+	Done       map[StepKind]int
 }
 
 // Next says what to do to the host now. It is where the order of the steps is
@@ -77,6 +81,8 @@ func nextOf(run HostRun, now time.Time) Step {
 	switch run.Action {
 	case ActSecure:
 		return nextSecure(run, now)
+	case ActQuiesce:
+		return nextQuiesce(run, now)
 	case ActClose:
 		return nextClose(run, now)
 	case ActRestore:
@@ -166,7 +172,7 @@ func forbidden(run HostRun, now time.Time) (Step, bool) {
 			return Step{Kind: StepInspect, Why: f.Detail}, true
 		case f.Reason == ReasonWrongHost && run.Dirty:
 			return finishUntil(Unknown, f.Reason, f.Detail, now.Add(run.lookAgain())), true
-		case f.Reason == ReasonGPOListener && !run.Dirty:
+		case f.Reason == ReasonGPOListener && !run.Dirty && run.NarrowedAt.IsZero():
 			return awaitPolicy(run, f, now)
 		}
 		return run.refuse(f.Reason, f.Detail), true
@@ -179,7 +185,7 @@ func forbidden(run HostRun, now time.Time) (Step, bool) {
 
 // refuse ends the action before it wrote anything; later, what it wrote has to go back.
 func (run HostRun) refuse(r Reason, detail string) Step {
-	if run.Dirty {
+	if run.Dirty || !run.NarrowedAt.IsZero() {
 		return finish(Failed, r, detail)
 	}
 	return finish(Refused, r, detail)
@@ -234,6 +240,8 @@ func nextClose(run HostRun, now time.Time) Step {
 	switch {
 	case run.Removed && undo.Known && !undo.Value.Active():
 		return finish(Failed, ReasonUndoFired, "the HTTP listener is back and the undo is spent")
+	case !run.Removed && run.Policy.Quiesce > 0 && !(run.Soaked && run.Seen.narrowed(run.Policy.HTTPPort)):
+		return run.refuse(ReasonNotSoaked, "the policy asks for a brown-out, and there was none to its end")
 	case run.lacksImage():
 		return run.saveImage(now)
 	case !run.fresh(run.Proof, want.Thumbprint, now):
@@ -242,6 +250,10 @@ func nextClose(run HostRun, now time.Time) Step {
 		// An undo that somebody else armed has an unknown age, and an old one may
 		// have fired since it was looked at: it is armed anew.
 		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now}
+	}
+	if run.Policy.Quiesce > 0 && run.Seen.At.Before(run.ArmedAt) {
+		// An undo of before, had it fired until it was replaced, would have ended the brown-out unseen.
+		return Step{Kind: StepInspect, Why: "the block rule has to be there still"}
 	}
 	return Step{Kind: StepRemoveHTTP, Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint}
 }
@@ -259,11 +271,20 @@ func nextClosed(run HostRun, want pki.Thumbprint, now time.Time) Step {
 	inTime := !run.ArmedAt.IsZero() && now.Before(run.ArmedAt.Add(run.Policy.UndoAfter.D()))
 	switch {
 	case gone && inTime && run.Done[StepDisarm] > 0:
-		return finish(Passed, "", "")
+		return endOfClose(run)
 	case !run.fresh(run.Closed, want, now) || !run.Closed.Closed:
 		return run.prove(StepProveClosed, want)
 	case !gone:
 		return Step{Kind: StepDisarm, Campaign: string(run.Campaign)}
+	}
+	return endOfClose(run)
+}
+
+// endOfClose ends the action. Where the listener is gone, a rule that blocks its port
+// would only hide that something else answers there one day.
+func endOfClose(run HostRun) Step {
+	if run.Seen.narrowed(run.Policy.HTTPPort) {
+		return Step{Kind: StepWiden, Port: run.Policy.HTTPPort}
 	}
 	return finish(Passed, "", "")
 }

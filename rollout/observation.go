@@ -42,6 +42,7 @@ type Observation struct {
 	Firewall     Seen[Firewall]          `json:"firewall"`
 	Services     Seen[[]WindowsService]  `json:"services"`
 	Peers        Seen[[]Peer]            `json:"peers"`
+	Drops        Seen[[]Drop]            `json:"drops"` // of the firewall's log; read while HTTP is narrowed
 	Undo         Seen[Undo]              `json:"undo"`
 	Image        Seen[*BeforeImage]      `json:"image"` // the copy kept on the host; nil when there is none
 }
@@ -200,6 +201,13 @@ type Peer struct {
 	Address string `json:"address"`
 	Port    int    `json:"port"`           // 5985 or 5986
 	Self    bool   `json:"self,omitempty"` // it is the connection of this observation
+}
+
+// Drop is a connection that the host's firewall turned away, from its own log.
+type Drop struct {
+	At      time.Time `json:"at"`
+	Address string    `json:"address"` // of who tried
+	Port    int       `json:"port"`
 }
 
 // Undo is the armed way back on the host.

@@ -14,6 +14,7 @@ const (
 	Refused     Outcome = "refused"      // a blocker: nothing was written by this action
 	Pending     Outcome = "pending"      // the CA has the request and has not decided
 	AwaitPolicy Outcome = "await-policy" // Group Policy owns HTTP; the policy has to change
+	Soaking     Outcome = "soaking"      // HTTP is narrowed to us, and it is watched who is turned away
 	Restored    Outcome = "restored"     // put back to the before-image
 	NeedsHuman  Outcome = "needs-human"  // the way back failed too
 )

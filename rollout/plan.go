@@ -79,6 +79,15 @@ func (p Plan) Host(id HostID) (Planned, bool) {
 	return Planned{}, false
 }
 
+// Actions lists what the campaign does to a host, in order.
+func (p *Plan) Actions() []ActionKind {
+	acts := p.Goal.Actions()
+	if i := slices.Index(acts, ActClose); i >= 0 && p.Policy.Quiesce > 0 {
+		acts = slices.Insert(slices.Clone(acts), i, ActQuiesce)
+	}
+	return acts
+}
+
 // Validate names everything that makes the plan unfit to run.
 func (p Plan) Validate() error {
 	var errs []error

@@ -38,6 +38,10 @@ type Policy struct {
 	Profiles    []string `json:"profiles"`              // firewall profiles of the rule
 	Controllers []string `json:"controllers,omitempty"` // addresses of ours, not counted as clients of HTTP
 
+	// Quiesce is the brown-out: for so long the host's firewall lets only us in on the HTTP port, before the listener
+	// goes. Nobody may be turned away in that time. Zero does without.
+	Quiesce Duration `json:"quiesce,omitzero"`
+
 	UndoAfter  Duration `json:"undo_after"`  // the host puts HTTP back by itself after this long without a confirmation
 	ProofFresh Duration `json:"proof_fresh"` // HTTP is removed only this soon after a proof
 	MaxSkew    Duration `json:"max_skew"`    // clock difference that Kerberos and certificates bear
@@ -85,6 +89,7 @@ func (p Policy) Validate() error {
 	bad(p.Port < 1 || p.Port > 65535, "port: %d is no TCP port", p.Port)
 	bad(p.HTTPPort < 1 || p.HTTPPort > 65535, "http_port: %d is no TCP port", p.HTTPPort)
 	bad(p.UndoAfter < Duration(time.Second), "undo_after: %v leaves no time to confirm", p.UndoAfter)
+	bad(p.Quiesce < 0, "quiesce: %v is negative", p.Quiesce)
 	bad(p.ProofFresh <= 0, "proof_fresh: HTTP is never removed without a fresh proof")
 	bad(p.ProofFresh > Duration(15*time.Minute), "proof_fresh: %v is not fresh; 15m at most", p.ProofFresh)
 	bad(p.FailureLimit < 1, "failure_limit: %d; the campaign has to stop at some number of failures, 1 at least", p.FailureLimit)

@@ -43,13 +43,15 @@ type HostState struct {
 	Dirty    bool       // a writing step of the running action was started
 	Removed  bool       // the removal of HTTP was started in the running action
 	Imaged   bool       // its before-image is kept
+	Narrowed time.Time  // since when HTTP is narrowed to us; zero when it is not
+	Soaked   bool       // the brown-out was seen to its end and nobody was turned away
 	Done     bool       // the goal was reached
 	Failed   bool       // it was counted against the budget
 	Outcome  Outcome    // of the last action that ended; empty before the first
 	Reason   Reason
 	Detail   string
 	Class    Class
-	Again    time.Time // not before: deferred, pending, await-policy, unknown
+	Again    time.Time // not before: deferred, pending, await-policy, soaking, unknown
 	Tries    int       // in a row with the same waiting outcome
 	Restores int
 	Proof    *Proof // the last one
@@ -62,6 +64,9 @@ type HostState struct {
 func (h HostState) later() bool {
 	return h.Running == "" && !h.Done && (h.Outcome == Deferred || h.Outcome == Pending || h.Outcome == AwaitPolicy)
 }
+
+// soaks reports whether the host is in its brown-out. Its wave waits for it.
+func (h HostState) soaks() bool { return h.Running == "" && h.Outcome == Soaking }
 
 // mustReturn reports whether the host has to be put back to its before-image.
 func (h HostState) mustReturn() bool {
@@ -104,7 +109,7 @@ type State struct {
 
 // NewState is a campaign before its first event. The plan must not change any more.
 func NewState(p *Plan) *State {
-	s := &State{Campaign: p.ID, plan: p, hash: p.Hash(), goal: p.Goal.Actions(), Waves: make([]WaveState, len(p.Waves)+1),
+	s := &State{Campaign: p.ID, plan: p, hash: p.Hash(), goal: p.Actions(), Waves: make([]WaveState, len(p.Waves)+1),
 		Hosts: make(map[HostID]*HostState, len(p.Hosts)), waiting: map[HostID]bool{}}
 	for i := range s.Waves {
 		s.Waves[i].Status = WaveWaiting
@@ -222,6 +227,12 @@ func (s *State) applyHost(h *HostState, e Event) {
 	case EvStepDone:
 		h.Open = ""
 		h.Imaged = h.Imaged || e.Step == StepSaveImage
+		switch e.Step {
+		case StepNarrow:
+			h.Narrowed = e.At
+		case StepWiden, StepRestore:
+			h.Narrowed, h.Soaked = time.Time{}, false
+		}
 		h.learn(e)
 	case EvStepFail:
 		h.Open = ""
@@ -289,6 +300,7 @@ func (s *State) settle(h *HostState, e Event) {
 	h.Done = false
 	switch e.Outcome {
 	case Passed:
+		h.Soaked = h.Soaked || act == ActQuiesce
 		if h.Next < len(s.goal) && act == s.goal[h.Next] {
 			h.Next++
 		}

@@ -13,6 +13,7 @@ type ActionKind string
 const (
 	ActObserve ActionKind = "observe" // read only
 	ActSecure  ActionKind = "secure"  // certificate, HTTPS listener, firewall rule, proof
+	ActQuiesce ActionKind = "quiesce" // narrow HTTP to ourselves for a time, commit-confirmed
 	ActClose   ActionKind = "close"   // remove the HTTP listener, commit-confirmed
 	ActRestore ActionKind = "restore" // back to the before-image
 )
@@ -30,6 +31,9 @@ const (
 	StepAllow       StepKind = "allow-https"  // firewall rule for 5986
 	StepProve       StepKind = "prove-https"  // from outside, on a new connection
 	StepArm         StepKind = "arm-undo"     // register the way back on the host
+	StepNarrow      StepKind = "narrow-http"  // one block rule: HTTP for us alone
+	StepProveNarrow StepKind = "prove-narrow" // HTTPS works on a new connection, and HTTP still does for us
+	StepWiden       StepKind = "widen-http"   // delete the block rule, when there is nothing left to block
 	StepRemoveHTTP  StepKind = "remove-http"  // delete the HTTP listener over HTTPS
 	StepProveClosed StepKind = "prove-closed" // HTTP is gone, HTTPS works on a new connection
 	StepDisarm      StepKind = "disarm-undo"  // over the session that proved it
@@ -40,7 +44,7 @@ const (
 // Writes reports whether the step changes something on the host.
 func (k StepKind) Writes() bool {
 	switch k {
-	case StepSaveImage, StepEnroll, StepListen, StepAllow, StepArm, StepRemoveHTTP, StepDisarm, StepRestore:
+	case StepSaveImage, StepEnroll, StepListen, StepAllow, StepArm, StepNarrow, StepWiden, StepRemoveHTTP, StepDisarm, StepRestore:
 		return true
 	}
 	return false
@@ -59,8 +63,9 @@ type Step struct {
 	Template   string         `json:"template,omitempty"` // enroll
 	Sources    []string       `json:"sources,omitempty"`  // allow: addresses that may connect; empty means any
 	Profiles   []string       `json:"profiles,omitempty"` // allow: firewall profiles
+	Keep       []string       `json:"keep,omitempty"`     // narrow: the addresses that stay allowed, as the host sees them
 	UndoAfter  time.Duration  `json:"undo_after,omitempty"`
-	At         time.Time      `json:"at,omitzero"`     // arm: when it was decided; the undo fires no earlier than UndoAfter later
+	At         time.Time      `json:"at,omitzero"`     // arm, narrow: when it was decided; the undo fires no earlier than UndoAfter later
 	Image      *BeforeImage   `json:"image,omitempty"` // save-image, put-back
 
 	// Of a StepFinish:
@@ -93,8 +98,9 @@ type Proof struct {
 	NotAfter time.Time      `json:"not_after"`
 	TLS      string         `json:"tls"`
 	Cipher   string         `json:"cipher"`
-	Answered string         `json:"answered"`         // the host's own name, from the authenticated call
-	Closed   bool           `json:"closed,omitempty"` // HTTP was also shown to be gone
+	Answered string         `json:"answered"`           // the host's own name, from the authenticated call
+	Closed   bool           `json:"closed,omitempty"`   // HTTP was also shown to be gone
+	Narrowed bool           `json:"narrowed,omitempty"` // HTTP was also shown to be there for us
 }
 
 // Agree reports whether the four thumbprints are the same one.

@@ -108,6 +108,9 @@ func (tr *trip) travel() {
 			return
 		case d.Idle:
 			tr.c.pass(max(d.Wake.Sub(tr.c.now), 0))
+			if !tr.c.narrowed.IsZero() && tr.chance("turned away", 3) {
+				tr.c.drops = append(tr.c.drops, Drop{At: tr.c.now, Address: "192.0.2.77", Port: 5985})
+			}
 			tr.policyMoves()
 		}
 		if tr.chance("regret", 20) {
@@ -237,6 +240,10 @@ func (tr *trip) settle(step Step) {
 		switch {
 		case act == ActSecure && !c.usable():
 			tr.t.Fatalf("secure passed and HTTPS does not work: %+v", *c)
+		case act == ActClose && !c.narrowed.IsZero():
+			tr.t.Fatalf("close passed and a rule of ours still blocks the port")
+		case act == ActQuiesce && c.http && (c.narrowed.IsZero() || c.now.Before(c.soakEnd()) || len(c.drops) > 0 || c.armed || c.task):
+			tr.t.Fatalf("quiesce passed, narrowed since %v, now %v, drops %v, undo %v", c.narrowed, c.now, c.drops, c.armed || c.task)
 		case act == ActClose && (c.http || !c.usable() || c.armed || c.task):
 			tr.t.Fatalf("close passed with HTTP %v, HTTPS %v, undo %v, task %v after %v", c.http, c.usable(), c.armed, c.task, tr.seen)
 		}
@@ -246,7 +253,7 @@ func (tr *trip) settle(step Step) {
 		}
 	}
 	switch step.Outcome {
-	case Deferred, Pending, AwaitPolicy, Unknown:
+	case Deferred, Pending, AwaitPolicy, Unknown, Soaking:
 		if !step.Again.After(c.now) {
 			tr.t.Fatalf("%s until %v, and it is %v", step.Outcome, step.Again, c.now)
 		}
@@ -259,6 +266,7 @@ func TestProcedure(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		policy := DefaultPolicy()
 		policy.UndoAfter = Duration(rapid.SampledFrom([]time.Duration{10 * time.Minute, 2 * time.Minute, 30 * time.Second}).Draw(t, "undo after"))
+		policy.Quiesce = Duration(rapid.SampledFrom([]time.Duration{0, 0, time.Hour, time.Second}).Draw(t, "quiesce"))
 		policy.ProofFresh = Duration(rapid.SampledFrom([]time.Duration{3 * time.Minute, 20 * time.Second, 15 * time.Minute}).Draw(t, "proof fresh"))
 		c := drawComputer(t, policy)
 		p := onePlan(policy, GoalClose, c)

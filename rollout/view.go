@@ -40,7 +40,7 @@ type WaveView struct {
 	Running  int        `json:"running"`
 	Failed   int        `json:"failed"`
 	Restored int        `json:"restored"`
-	Waiting  int        `json:"waiting"` // deferred, pending, await-policy
+	Waiting  int        `json:"waiting"` // deferred, pending, await-policy, soaking
 	Refused  int        `json:"refused"`
 	Limit    int        `json:"limit"`
 	InFlight int        `json:"in_flight_limit"`
@@ -133,7 +133,7 @@ func (w *WaveView) add(h *HostState) {
 		w.Running++
 	case h.Done:
 		w.Done++
-	case h.later():
+	case h.later(), h.soaks():
 		w.Waiting++
 	case h.Outcome == Refused:
 		w.Refused++
@@ -166,7 +166,7 @@ func (h HostState) word() string {
 
 func (h HostView) trouble() bool {
 	switch h.Status {
-	case "running", "done", "waiting", "secured":
+	case "running", "done", "waiting", "secured", string(Soaking):
 		return false
 	}
 	return true
@@ -174,7 +174,7 @@ func (h HostView) trouble() bool {
 
 func gravity(status string) int {
 	return slices.Index([]string{string(NeedsHuman), string(Unknown), string(Failed), string(Restored), string(Refused),
-		string(Pending), string(AwaitPolicy), string(Deferred)}, status)
+		string(Pending), string(AwaitPolicy), string(Deferred), string(Soaking)}, status)
 }
 
 func statusOf(s *State, d Decision) (status, why string) {
