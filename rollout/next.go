@@ -240,7 +240,7 @@ func nextClose(run HostRun, now time.Time) Step {
 	switch {
 	case run.Removed && undo.Known && !undo.Value.Active():
 		return finish(Failed, ReasonUndoFired, "the HTTP listener is back and the undo is spent")
-	case !run.Removed && run.Policy.Quiesce > 0 && !(run.Soaked && run.Seen.narrowed(run.Policy.HTTPPort)):
+	case !run.Removed && run.Policy.Quiesce > 0 && !(run.Soaked && run.Seen.Narrowed(run.Policy.HTTPPort)):
 		return run.refuse(ReasonNotSoaked, "the policy asks for a brown-out, and there was none to its end")
 	case run.lacksImage():
 		return run.saveImage(now)
@@ -283,7 +283,7 @@ func nextClosed(run HostRun, want pki.Thumbprint, now time.Time) Step {
 // endOfClose ends the action. Where the listener is gone, a rule that blocks its port
 // would only hide that something else answers there one day.
 func endOfClose(run HostRun) Step {
-	if run.Seen.narrowed(run.Policy.HTTPPort) {
+	if run.Seen.Narrowed(run.Policy.HTTPPort) {
 		return Step{Kind: StepWiden, Port: run.Policy.HTTPPort}
 	}
 	return finish(Passed, "", "")

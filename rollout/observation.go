@@ -92,6 +92,7 @@ type System struct {
 	Caption   string        `json:"caption,omitempty"`
 	Booted    time.Time     `json:"booted"`
 	ClockSkew time.Duration `json:"clock_skew"` // host minus controller
+	Offset    time.Duration `json:"utc_offset"` // of the host's local time, east of UTC
 }
 
 // Source says who owns a setting.

@@ -13,8 +13,8 @@ import (
 // BlockRule is the name of the firewall rule of the brown-out.
 func BlockRule(port int) string { return fmt.Sprintf("%sblock-%d", RuleNamePrefix, port) }
 
-// narrowed reports whether the block rule of the brown-out is on the host.
-func (o Observation) narrowed(port int) bool {
+// Narrowed reports whether the block rule of the brown-out is on the host.
+func (o Observation) Narrowed(port int) bool {
 	return slices.ContainsFunc(o.Firewall.Value.Rules, func(r FirewallRule) bool {
 		return r.Name == BlockRule(port) && !r.Allow && r.Active
 	})
@@ -30,7 +30,7 @@ func nextQuiesce(run HostRun, now time.Time) Step {
 	}
 	undo := run.Seen.Undo
 	gone := undo.Known && !undo.Value.Armed && !undo.Value.Task
-	narrowed := run.Seen.narrowed(run.Policy.HTTPPort)
+	narrowed := run.Seen.Narrowed(run.Policy.HTTPPort)
 	_, open := run.Seen.listener(HTTP)
 	switch {
 	case !open && !narrowed && gone:

@@ -141,8 +141,8 @@ func addRule(port int, sources, profiles []string) (string, error) {
 		ruleName(port), port, where, remote), nil
 }
 
-func deleteRule(port int) string {
-	return fmt.Sprintf(`netsh advfirewall firewall delete rule name="%s"`, ruleName(port))
+func deleteRule(name string) string {
+	return fmt.Sprintf(`netsh advfirewall firewall delete rule name="%s"`, name)
 }
 
 // plainArgument refuses what is syntax to cmd.exe. Escaping it would be possible

@@ -66,11 +66,11 @@ type Machine struct {
 	addr  netip.Addr
 
 	doors map[rollout.Transport]*door
-	// closedProof is the HTTPS session on which HTTP was proved to be gone: the only
-	// one that may take the undo away.
-	closedProof *wsman.Session
-	seen        rollout.Observation
-	requests    int // of sessions that are closed
+	// confirmed is the HTTPS session on which HTTP was proved to be gone or narrowed:
+	// the only one that may take the undo away.
+	confirmed *wsman.Session
+	seen      rollout.Observation
+	requests  int // of sessions that are closed
 }
 
 // door is an open session and the shell in it.
@@ -112,8 +112,8 @@ func (m *Machine) leave(t rollout.Transport) error {
 		}
 		cancel()
 	}
-	if m.closedProof == d.session {
-		m.closedProof = nil
+	if m.confirmed == d.session {
+		m.confirmed = nil
 	}
 	m.requests += d.session.Requests()
 	return d.session.Close()

@@ -30,6 +30,10 @@ type bench struct {
 	host   rollout.Host
 	policy rollout.Policy
 	image  *rollout.BeforeImage
+	// what the journal would have of the brown-out
+	narrowed time.Time
+	soaked   bool
+	dies     rollout.StepKind // after which the controller is not there any more
 }
 
 func setup(t *testing.T) *bench {
@@ -76,7 +80,7 @@ func setup(t *testing.T) *bench {
 func (b *bench) do(act rollout.ActionKind) (rollout.Step, []rollout.StepKind, int) {
 	b.t.Helper()
 	plan := &rollout.Plan{ID: "test", Policy: b.policy}
-	run := rollout.NewRun(plan, rollout.Planned{Host: b.host}, rollout.HostState{Running: act}, b.image)
+	run := rollout.NewRun(plan, rollout.Planned{Host: b.host}, rollout.HostState{Running: act, Narrowed: b.narrowed, Soaked: b.soaked}, b.image)
 	m, err := b.fleet.Open(b.t.Context(), b.host)
 	if err != nil {
 		b.t.Fatal(err)
@@ -89,7 +93,8 @@ func (b *bench) do(act rollout.ActionKind) (rollout.Step, []rollout.StepKind, in
 			if err := m.Close(); err != nil {
 				b.t.Logf("close: %v", err)
 			}
-			b.image = run.Image
+			b.image, b.narrowed = run.Image, run.NarrowedAt
+			b.soaked = b.soaked || act == rollout.ActQuiesce && step.Outcome == rollout.Passed
 			return step, steps, m.Requests()
 		}
 		steps = append(steps, step.Kind)
@@ -102,6 +107,10 @@ func (b *bench) do(act rollout.ActionKind) (rollout.Step, []rollout.StepKind, in
 			b.t.Logf("%s: %v", step.Kind, f)
 		}
 		run = run.Advance(step, res, f)
+		if step.Kind == b.dies {
+			b.image, b.narrowed = run.Image, run.NarrowedAt
+			return step, steps, 0
+		}
 	}
 	b.t.Fatalf("%s does not end: %v", act, steps)
 	return rollout.Step{}, nil, 0

@@ -17,9 +17,11 @@ import (
 	"wavelock/rollout/wsman"
 )
 
+const firewallPolicy = `SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy`
+
 // The registry keys of one bulk read, in the order of the sections.
 var bulkKeys = []string{
-	`HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy`,
+	`HKLM\` + firewallPolicy,
 	`HKLM\SOFTWARE\Policies\Microsoft\WindowsFirewall`,
 	`HKLM\SOFTWARE\Microsoft\SystemCertificates\MY\Certificates`,
 	`HKLM\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo`,
@@ -154,6 +156,9 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 		return
 	}
 	o.Firewall = rollout.Saw(m.firewall(parts[0], parts[1]))
+	if o.Narrowed(m.cfg.HTTPPort) {
+		part(&o.Drops, func() ([]rollout.Drop, error) { return m.readDrops(ctx, d, parts[0], parts[1], o.System.Value) })
+	}
 	part(&o.Certificates, func() ([]pki.Certificate, error) { return certificates(parts[2]) })
 	part(&o.Bindings, func() ([]rollout.Binding, error) { return bindings(parts[3]) })
 	o.Policy = rollout.Saw(winRMPolicy(parts[4]))
@@ -303,6 +308,8 @@ func (m *Machine) readSystem(ctx context.Context, s *wsman.Session) (rollout.Sys
 		return sys, fmt.Errorf("read the host's clock: %w", err)
 	}
 	sys.ClockSkew = local.Sub(m.cfg.Now())
+	_, east := local.Zone()
+	sys.Offset = time.Duration(east) * time.Second
 	return sys, nil
 }
 
@@ -342,7 +349,11 @@ func (m *Machine) readPeers(ctx context.Context, s *wsman.Session) ([]rollout.Pe
 			return nil, fmt.Errorf("read the connections: %w", err)
 		}
 		p := rollout.Peer{Address: e.Value("RemoteAddress"), Port: port}
-		p.Self = m.isOurs(p.Address)
+		remote, err := strconv.Atoi(e.Value("RemotePort"))
+		if err != nil {
+			return nil, fmt.Errorf("read the connections: %w", err)
+		}
+		p.Self = m.seesUs(s, p.Address, remote)
 		list = append(list, p)
 	}
 	return list, nil

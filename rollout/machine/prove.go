@@ -126,7 +126,7 @@ func (m *Machine) proveClosed(ctx context.Context, step rollout.Step) (rollout.R
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonHTTPUncertain, err)
 	}
 	p.Closed = true
-	m.closedProof = d.session
+	m.confirmed = d.session
 	return rollout.Result{Proof: &p, Seen: &rollout.Observation{Listeners: m.seen.Listeners, HTTP: rollout.Door{State: state, Address: m.address(rollout.HTTP)}}}, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"wavelock/pki"
@@ -50,6 +49,12 @@ func (m *Machine) step(k rollout.StepKind) (func(context.Context, rollout.Step) 
 		return m.proveHTTPS, rollout.ReasonProtocol
 	case rollout.StepArm:
 		return m.arm, rollout.ReasonUndoNotArmed
+	case rollout.StepNarrow:
+		return m.narrow, rollout.ReasonNarrowFailed
+	case rollout.StepProveNarrow:
+		return m.proveNarrow, rollout.ReasonProtocol
+	case rollout.StepWiden:
+		return m.widen, rollout.ReasonFirewallFailed
 	case rollout.StepRemoveHTTP:
 		return m.removeHTTP, rollout.ReasonProtocol
 	case rollout.StepProveClosed:
@@ -113,25 +118,13 @@ func (m *Machine) allow(ctx context.Context, step rollout.Step) (rollout.Result,
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	// netsh adds a twin where a rule of the name exists: look, add, look.
-	look := fmt.Sprintf(`reg query "HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules" | findstr /l /c:"Name=%s|"`, ruleName(step.Port))
-	res, err := d.run(ctx, look+" || ("+line+" & "+look+")")
+	// netsh adds a twin where a rule of the name exists: look first.
+	name := ruleName(step.Port)
+	rule, err := m.addNamedRule(ctx, d, name, findRule(name)+" >nul || "+line)
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	var rule rollout.FirewallRule
-	found := false
-	for l := range strings.Lines(string(res.Stdout)) {
-		if v, ok := parseRegValue(strings.TrimLeft(strings.TrimRight(l, "\r\n"), " ")); ok {
-			rule, found = parseRule(v.name, v.data)
-		}
-	}
-	if !found {
-		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonFirewallFailed, &CommandError{Line: line, Code: res.ExitCode, Output: string(res.Stdout) + string(res.Stderr)})
-	}
-	fw := m.seen.Firewall.Value
-	fw.Rules = append(append([]rollout.FirewallRule(nil), fw.Rules...), rule)
-	return rollout.Result{Seen: &rollout.Observation{Firewall: rollout.Saw(fw)}}, nil
+	return rollout.Result{Seen: m.withRule(rule)}, nil
 }
 
 // enroll lets the computer itself ask its CA, as SYSTEM, by a one-shot task: on

@@ -54,16 +54,16 @@ const system32 = `%SystemRoot%\System32\`
 // undoXML is the way back, on the host itself: it fires so long after it was
 // registered, by a clock that cannot be set, and at every boot, and again every
 // minute until the HTTP port listens. It calls executables of the system only.
-func undoXML(after time.Duration) string {
+func undoXML(after time.Duration, httpPort int) string {
 	seconds := max(1, int(after.Round(time.Second)/time.Second))
 	again := `<Repetition><Interval>PT1M</Interval></Repetition>`
 	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed",
 		`<RegistrationTrigger><Enabled>true</Enabled>`+again+`<Delay>PT`+strconv.Itoa(seconds)+`S</Delay></RegistrationTrigger><BootTrigger><Enabled>true</Enabled>`+again+`</BootTrigger>`,
 		exec{system32 + "reg.exe", `copy "HKLM\` + undoKey + `\Listener" "HKLM\` + listenerKey + `" /s /f`},
-		exec{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.RuleNamePrefix + `block-5985"`},
+		exec{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
 		exec{system32 + "net.exe", "stop winrm /y"},
 		exec{system32 + "net.exe", "start winrm"},
-		exec{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":5985 .*0\.0\.0\.0:0 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
+		exec{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
 }
 
 // enrollXML is the one-shot request. The template's name comes from the
@@ -152,7 +152,7 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 		listenerKey, undoKey, step.Campaign)); err != nil {
 		return rollout.Result{}, err
 	}
-	if err := registerTask(ctx, d.session, undoTask, undoXML(step.UndoAfter)); err != nil {
+	if err := registerTask(ctx, d.session, undoTask, undoXML(step.UndoAfter, m.cfg.HTTPPort)); err != nil {
 		return rollout.Result{}, err
 	}
 	u, err := readUndo(ctx, d.session)
@@ -178,12 +178,12 @@ func readUndo(ctx context.Context, s *wsman.Session) (rollout.Undo, error) {
 	return rollout.Undo{Armed: c != "", Campaign: c, Task: task}, nil
 }
 
-// disarm takes the undo away, over the session that proved HTTP to be gone and
-// over no other: an older one would prove nothing about now.
+// disarm takes the undo away, over the session that proved HTTP to be gone or
+// narrowed and over no other: an older one would prove nothing about now.
 func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result, error) {
 	d := m.doors[rollout.HTTPS]
-	if d == nil || m.closedProof == nil || d.session != m.closedProof {
-		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("the undo is disarmed only over the session that proved HTTP to be gone"))
+	if d == nil || m.confirmed == nil || d.session != m.confirmed {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("the undo is disarmed only over the session that proved HTTP to be gone or narrowed"))
 	}
 	if err := deleteTask(ctx, d.session, undoTask); err != nil {
 		return rollout.Result{}, err
@@ -224,7 +224,7 @@ func (m *Machine) putBack(ctx context.Context, step rollout.Step) (rollout.Resul
 		}
 	}
 	// The exit code of a rule or key that is not there is no error; what stays is seen by the next inspection.
-	if _, err := d.run(ctx, deleteRule(m.cfg.HTTPSPort)+` & reg delete "HKLM\`+ownKey+`" /f`); err != nil {
+	if _, err := d.run(ctx, deleteRule(ruleName(m.cfg.HTTPSPort))+" & "+deleteRule(rollout.BlockRule(m.cfg.HTTPPort))+` & reg delete "HKLM\`+ownKey+`" /f`); err != nil {
 		return rollout.Result{}, err
 	}
 	return rollout.Result{}, nil

@@ -1,10 +1,13 @@
 package machinetest
 
 import (
+	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // rule is a firewall rule as far as a port and an address ask for it.
@@ -130,6 +133,25 @@ func (h *Host) firewallAllows(port int, remote string) bool {
 		allowed = true
 	}
 	return allowed
+}
+
+// dropLog is where the firewall writes what it drops, if it is told to.
+const dropLog = `c:\windows\system32\logfiles\firewall\pfirewall.log`
+
+// logDrop writes a line as the firewall does, in local time.
+func (h *Host) logDrop(port int, remote, local net.Addr) {
+	if on, _ := h.reg.Num(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets"); on == 0 {
+		return
+	}
+	if h.files[dropLog] == nil {
+		h.files[dropLog] = []byte("#Version: 1.5\r\n#Software: Microsoft Windows Firewall\r\n#Time Format: Local\r\n#Fields: date time action protocol src-ip dst-ip src-port dst-port size tcpflags tcpsyn tcpack tcpwin icmptype icmpcode info path\r\n\r\n")
+	}
+	from, err := netip.ParseAddrPort(remote.String())
+	to, err2 := netip.ParseAddrPort(local.String())
+	if err != nil || err2 != nil {
+		return
+	}
+	h.files[dropLog] = fmt.Appendf(h.files[dropLog], "%s DROP TCP %s %s %d %d 52 S 1804299 0 64240 - - - RECEIVE\r\n", h.now().Format(time.DateTime), from.Addr(), to.Addr(), from.Port(), port)
 }
 
 // protocolNumbers are the names that netsh takes.

@@ -156,7 +156,11 @@ func (h *Host) admits(transport string, c net.Conn) bool {
 		return false
 	}
 	remote, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-	return h.firewallAllows(h.port(transport), remote)
+	if h.firewallAllows(h.port(transport), remote) {
+		return true
+	}
+	h.logDrop(map[string]int{"HTTP": 5985, "HTTPS": 5986}[transport], c.RemoteAddr(), c.LocalAddr())
+	return false
 }
 
 // configFor chooses the certificate as http.sys does: by the binding's hash.

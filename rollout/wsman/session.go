@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type Session struct {
 
 	state    sync.Mutex
 	tlsState *tls.ConnectionState // of the last connection
+	local    netip.AddrPort       // our end of it
 
 	requests, handshakes, connections atomic.Int64
 }
@@ -64,6 +66,13 @@ func (s *Session) Close() error {
 // Secure tells if the session uses TLS.
 func (s *Session) Secure() bool { return s.target.TLS != nil }
 
+// LocalAddr is our end of the current connection; it is not valid when there is none.
+func (s *Session) LocalAddr() netip.AddrPort {
+	s.state.Lock()
+	defer s.state.Unlock()
+	return s.local
+}
+
 // Host is the full name of the host.
 func (s *Session) Host() string { return s.target.Host }
 
@@ -91,6 +100,9 @@ func (s *Session) connect(ctx context.Context) error {
 	s.connections.Add(1)
 	s.state.Lock()
 	s.tlsState = w.tls
+	if a, err := netip.ParseAddrPort(w.conn.LocalAddr().String()); err == nil { // a pipe of a test has none
+		s.local = a
+	}
 	s.state.Unlock()
 	cred, err := s.authenticate(ctx, w)
 	if err == nil && w.broken && cred.authorization == "" {

@@ -1,0 +1,83 @@
+package machine
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"wavelock/rollout"
+)
+
+func TestDrops(t *testing.T) {
+	t.Parallel()
+	sys := rollout.System{Offset: 2 * time.Hour, ClockSkew: time.Minute}
+	const text = "#Version: 1.5\r\n" +
+		"2026-03-02 10:01:00 DROP TCP 192.0.2.9 10.0.0.1 50211 5985 52 S 1804299 0 64240 - - - RECEIVE\r\n" +
+		"2026-03-02 10:02:00 ALLOW TCP 192.0.2.8 10.0.0.1 50211 5985 0 - 0 0 0 - - - RECEIVE\r\n" +
+		"cut off DROP TCP\r\n"
+	got, err := parseDrops(text, sys)
+	want := []rollout.Drop{{At: time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC), Address: "192.0.2.9", Port: 5985}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v %v, want %v", got, err, want)
+	}
+	for _, bad := range []string{"today now DROP TCP a b 1 5985 -", "2026-03-02 10:01:00 DROP TCP a b 1 http -"} {
+		if got, err := parseDrops(bad, sys); err == nil {
+			t.Errorf("%q: %v", bad, got)
+		}
+	}
+}
+
+func TestDropLog(t *testing.T) {
+	t.Parallel()
+	key := func(path string, values ...regValue) regKey {
+		return regKey{path: firewallPolicy + path, values: values}
+	}
+	on, off := regValue{"LogDroppedPackets", "REG_DWORD", "0x1"}, regValue{"LogDroppedPackets", "REG_DWORD", "0x0"}
+	file := func(s string) regValue { return regValue{"LogFilePath", "REG_EXPAND_SZ", s} }
+	const usual = `%systemroot%\system32\LogFiles\Firewall\pfirewall.log`
+	for name, tc := range map[string]struct {
+		keys []regKey
+		want string
+		bad  bool
+	}{
+		"nothing":               {nil, "", false},
+		"off":                   {[]regKey{key(`\DomainProfile\Logging`, off)}, "", false},
+		"on":                    {[]regKey{key(`\DomainProfile\Logging`, on)}, usual, false},
+		"another profile":       {[]regKey{key(`\DomainProfile\Logging`, off), key(`\PublicProfile\Logging`, on)}, usual, false},
+		"another file":          {[]regKey{key(`\DomainProfile\Logging`, on, file(`D:\logs\fw 1.log`))}, `D:\logs\fw 1.log`, false},
+		"a file that is syntax": {[]regKey{key(`\DomainProfile\Logging`, on, file(`c:\x" & del c:\*`))}, "", true},
+		"a variable":            {[]regKey{key(`\DomainProfile\Logging`, on, file(`%comspec%\x`))}, "", true},
+	} {
+		got, err := dropLog(tc.keys, nil)
+		if (err != nil) != tc.bad || (!tc.bad && got != tc.want) {
+			t.Errorf("%s: %q %v, want %q", name, got, err, tc.want)
+		}
+	}
+}
+
+func FuzzDrops(f *testing.F) {
+	f.Add("2026-03-02 10:01:00 DROP TCP 192.0.2.9 10.0.0.1 50211 5985 52\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		drops, err := parseDrops(text, rollout.System{})
+		if err == nil && len(drops) > strings.Count(text, "DROP") {
+			t.Errorf("%d drops from %q", len(drops), text)
+		}
+	})
+}
+
+// TestBlockLineLeavesUsOut holds the line against the addresses that must stay in.
+func TestBlockLineLeavesUsOut(t *testing.T) {
+	t.Parallel()
+	line, err := blockLine(5985, []string{"10.0.0.5"})
+	const want = `netsh advfirewall firewall add rule name="wavelock-block-5985" dir=in action=block protocol=TCP localport=5985 profile=any ` +
+		`remoteip=0.0.0.0-10.0.0.4,10.0.0.6-255.255.255.255,::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff enable=yes`
+	if err != nil || line != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, line, want)
+	}
+	for _, keep := range [][]string{nil, {`10.0.0.5" & calc`}} {
+		if line, err := blockLine(5985, keep); err == nil {
+			t.Errorf("%q: %s", keep, line)
+		}
+	}
+}

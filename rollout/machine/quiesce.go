@@ -1,0 +1,217 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"wavelock/rollout"
+	"wavelock/rollout/wsman"
+)
+
+// narrow blocks the HTTP port for everybody but ourselves, over the HTTPS session
+// that was just proved: where that is lost, so may be the undo.
+func (m *Machine) narrow(ctx context.Context, step rollout.Step) (rollout.Result, error) {
+	d := m.doors[rollout.HTTPS]
+	if d == nil || !d.proved || !d.session.Secure() {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("HTTP is narrowed over a proved HTTPS session only"))
+	}
+	line, err := blockLine(step.Port, step.Keep)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	rule, err := m.addNamedRule(ctx, d, rollout.BlockRule(step.Port), deleteRule(rollout.BlockRule(step.Port))+" >nul 2>nul & "+line)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	if rule.Allow || !rule.Active {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonNarrowFailed, fmt.Errorf("the rule %s was read back as allow %v, active %v", rule.Name, rule.Allow, rule.Active))
+	}
+	return rollout.Result{Seen: m.withRule(rule)}, nil
+}
+
+// blockLine is the netsh line of the brown-out: block beats allow, so the rule
+// has to leave out our own addresses. The loopback of Windows is not filtered.
+func blockLine(port int, keep []string) (string, error) {
+	others, err := rollout.Complement(keep)
+	if err != nil {
+		return "", err
+	}
+	remote := strings.Join(others, ",")
+	if err := plainArgument(remote); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`netsh advfirewall firewall add rule name="%s" dir=in action=block protocol=TCP localport=%d profile=any remoteip=%s enable=yes`,
+		rollout.BlockRule(port), port, remote), nil
+}
+
+// widen deletes the block rule again.
+func (m *Machine) widen(ctx context.Context, step rollout.Step) (rollout.Result, error) {
+	d, err := m.any(ctx)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	// The exit code of a rule that is not there is no error: what counts is what is left.
+	name := rollout.BlockRule(step.Port)
+	res, err := d.run(ctx, deleteRule(name)+" >nul 2>nul & "+findRule(name))
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	if _, found := ruleIn(res.Stdout); found {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonFirewallFailed, fmt.Errorf("the rule %s is still there", name))
+	}
+	fw := m.seen.Firewall.Value
+	var rules []rollout.FirewallRule
+	for _, r := range fw.Rules {
+		if r.Name != name {
+			rules = append(rules, r)
+		}
+	}
+	fw.Rules = rules
+	m.seen.Firewall = rollout.Saw(fw)
+	return rollout.Result{Seen: &rollout.Observation{Firewall: m.seen.Firewall}}, nil
+}
+
+// proveNarrow shows, on new connections, that HTTPS works and that HTTP still
+// answers us: a rule that covered our own address would be found out here, while
+// the undo is armed.
+func (m *Machine) proveNarrow(ctx context.Context, step rollout.Step) (rollout.Result, error) {
+	d, p, err := m.prove(ctx, step)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	res, err := d.run(ctx, findRule(rollout.BlockRule(m.cfg.HTTPPort)))
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	if rule, found := ruleIn(res.Stdout); !found || rule.Allow || !rule.Active {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonNarrowFailed, fmt.Errorf("the rule %s is not on the host", rollout.BlockRule(m.cfg.HTTPPort)))
+	}
+	if state, err := m.knock(ctx); state != rollout.DoorOpen {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonNarrowFailed, fmt.Errorf("HTTP is %s for us, too: %w", state, errors.Join(err, errors.New("the rule leaves out other addresses than ours"))))
+	}
+	p.Narrowed = true
+	m.confirmed = d.session
+	return rollout.Result{Proof: &p, Seen: &rollout.Observation{Listeners: m.seen.Listeners}}, nil
+}
+
+// dropLog is the file of the first profile that logs what it drops, as the
+// registry names it. It is empty when none does.
+func dropLog(local, policy []regKey) (string, error) {
+	for _, keys := range [][]regKey{policy, local} {
+		for _, k := range keys {
+			if k.last() != "Logging" {
+				continue
+			}
+			if v, ok := k.value("LogDroppedPackets"); ok {
+				if n, number := v.number(); !number || n == 0 {
+					continue
+				}
+				path := k.text("LogFilePath")
+				if path == "" {
+					path = `%systemroot%\system32\LogFiles\Firewall\pfirewall.log`
+				}
+				return path, checkLogPath(path)
+			}
+		}
+	}
+	return "", nil
+}
+
+var logPath = regexp.MustCompile(`(?i)^(%(systemroot|windir)%|[a-z]:)(\\[a-z0-9 _.-]+)+$`)
+
+// checkLogPath refuses what is more than a path: the host's registry is data, not syntax.
+func checkLogPath(path string) error {
+	if !logPath.MatchString(path) {
+		return fmt.Errorf("the firewall's log %q is not read: it is no plain path", path)
+	}
+	return nil
+}
+
+// readDrops reads who was turned away at the HTTP port. A host that does not log
+// it cannot tell: that is not the same as nobody.
+func (m *Machine) readDrops(ctx context.Context, d *door, local, policy []regKey, sys rollout.System) ([]rollout.Drop, error) {
+	path, err := dropLog(local, policy)
+	if err != nil {
+		return nil, err
+	}
+	if path == "" {
+		return nil, errors.New("the firewall does not log what it drops")
+	}
+	res, err := d.run(ctx, fmt.Sprintf(`type "%s" 2>nul | findstr /r /c:" DROP TCP [^ ]* [^ ]* [0-9]* %d "`, path, m.cfg.HTTPPort))
+	if err != nil {
+		return nil, err
+	}
+	return parseDrops(string(res.Stdout), sys)
+}
+
+// parseDrops reads lines of the firewall's log: date, time, action, protocol,
+// source, destination, source port, destination port. Its times are local, and by
+// the host's clock.
+func parseDrops(text string, sys rollout.System) ([]rollout.Drop, error) {
+	zone := time.FixedZone("", int(sys.Offset/time.Second))
+	drops := []rollout.Drop{}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 8 || f[2] != "DROP" {
+			continue
+		}
+		at, err := time.ParseInLocation(time.DateTime, f[0]+" "+f[1], zone)
+		if err != nil {
+			return nil, fmt.Errorf("read the firewall's log: %w", err)
+		}
+		port, err := strconv.Atoi(f[7])
+		if err != nil {
+			return nil, fmt.Errorf("read the firewall's log: the port %q is no number", f[7])
+		}
+		drops = append(drops, rollout.Drop{At: at.Add(-sys.ClockSkew).UTC(), Address: strings.Clone(f[4]), Port: port})
+	}
+	return drops, nil
+}
+
+// findRule prints the registry's line of the rule with this name.
+func findRule(name string) string {
+	return fmt.Sprintf(`reg query "HKLM\%s\FirewallRules" | findstr /l /c:"Name=%s|"`, firewallPolicy, name)
+}
+
+// addNamedRule runs the line that adds a rule, and reads the rule back.
+func (m *Machine) addNamedRule(ctx context.Context, d *door, name, line string) (rollout.FirewallRule, error) {
+	res, err := d.run(ctx, line+" & "+findRule(name))
+	if err != nil {
+		return rollout.FirewallRule{}, err
+	}
+	rule, found := ruleIn(res.Stdout)
+	if !found {
+		return rule, &CommandError{Line: line, Code: res.ExitCode, Output: string(res.Stdout) + string(res.Stderr)}
+	}
+	return rule, nil
+}
+
+// ruleIn is the last rule that the output has.
+func ruleIn(out []byte) (rule rollout.FirewallRule, found bool) {
+	for l := range strings.Lines(string(out)) {
+		if v, ok := parseRegValue(strings.TrimLeft(strings.TrimRight(l, "\r\n"), " ")); ok {
+			rule, found = parseRule(v.name, v.data)
+		}
+	}
+	return rule, found
+}
+
+// withRule is the firewall as last seen, and the rule.
+func (m *Machine) withRule(rule rollout.FirewallRule) *rollout.Observation {
+	fw := m.seen.Firewall.Value
+	fw.Rules = append(append([]rollout.FirewallRule(nil), fw.Rules...), rule)
+	m.seen.Firewall = rollout.Saw(fw)
+	return &rollout.Observation{Firewall: m.seen.Firewall}
+}
+
+// seesUs reports whether the host's end of a connection is our session: by our
+// own port, which most translations keep, or by our own address.
+func (m *Machine) seesUs(s *wsman.Session, address string, port int) bool {
+	local := s.LocalAddr()
+	return local.IsValid() && port == int(local.Port()) || m.isOurs(address)
+}

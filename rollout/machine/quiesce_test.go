@@ -1,0 +1,140 @@
+package machine_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wavelock/rollout"
+	"wavelock/rollout/machinetest"
+)
+
+const firewallKey = `SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy`
+
+// stranger asks for /wsman on the HTTP port from another address than ours.
+func (b *bench) stranger() bool {
+	b.t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 99, 0, 9)}, Timeout: 5 * time.Second}
+	c := http.Client{Transport: &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	resp, err := c.Post("http://"+b.win.Address(5985)+"/wsman", "application/soap+xml", http.NoBody)
+	if err != nil {
+		return false
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusUnauthorized
+}
+
+// blockRules are the rules of ours that block.
+func (b *bench) blockRules() (rules []string) {
+	b.win.Registry(func(r *machinetest.Registry) {
+		for _, v := range r.Values(firewallKey + `\FirewallRules`) {
+			if strings.Contains(v.Text, "Name=wavelock-block-") {
+				rules = append(rules, v.Text)
+			}
+		}
+	})
+	return rules
+}
+
+func quiet(t *testing.T, soak time.Duration) *bench {
+	t.Helper()
+	b := setup(t)
+	b.policy.Quiesce, b.policy.PollFor = rollout.Duration(soak), rollout.Duration(time.Second)
+	b.win.Registry(func(r *machinetest.Registry) { r.SetNum(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets", 1) })
+	b.want(rollout.ActSecure, rollout.Passed)
+	if !b.stranger() {
+		t.Fatal("nobody else gets in even before HTTP is narrowed")
+	}
+	return b
+}
+
+func TestBrownOut(t *testing.T) {
+	t.Parallel()
+	b := quiet(t, time.Second)
+	b.want(rollout.ActQuiesce, rollout.Soaking)
+	if len(b.blockRules()) != 1 || len(b.win.TaskNames()) > 0 {
+		t.Fatalf("block rules %v, tasks %v", b.blockRules(), b.win.TaskNames())
+	}
+	b.doors(true, true)
+	time.Sleep(time.Until(b.narrowed.Add(time.Second))) // the soak is the host's own time
+	b.want(rollout.ActQuiesce, rollout.Passed)
+	b.want(rollout.ActClose, rollout.Passed)
+	b.doors(false, true)
+	if rules := b.blockRules(); len(rules) > 0 {
+		t.Errorf("HTTP is gone and %v is left", rules)
+	}
+}
+
+func TestBrownOutFindsTheClientThatWasTurnedAway(t *testing.T) {
+	t.Parallel()
+	b := quiet(t, time.Second)
+	b.want(rollout.ActQuiesce, rollout.Soaking)
+	time.Sleep(time.Until(b.narrowed.Truncate(time.Second).Add(1100 * time.Millisecond))) // the log counts in seconds
+	if b.stranger() {
+		t.Fatal("HTTP was narrowed and somebody else got in")
+	}
+	end, _, _ := b.do(rollout.ActQuiesce)
+	if end.Outcome != rollout.Failed || end.Reason != rollout.ReasonTurnedAway || !strings.Contains(end.Detail, "127.99.0.9") {
+		t.Fatalf("ended %s (%s: %s)", end.Outcome, end.Reason, end.Detail)
+	}
+	b.want(rollout.ActRestore, rollout.Restored)
+	if !b.stranger() || len(b.blockRules()) > 0 {
+		t.Errorf("after the restore others get in: %v, rules %v", b.stranger(), b.blockRules())
+	}
+}
+
+// TestNarrowingIsUndoneByTheHost lets the controller die after each step of the
+// brown-out: whoever was turned away gets in again without help.
+func TestNarrowingIsUndoneByTheHost(t *testing.T) {
+	t.Parallel()
+	for _, after := range []rollout.StepKind{rollout.StepArm, rollout.StepNarrow, rollout.StepProveNarrow} {
+		for _, boot := range []bool{false, true} {
+			t.Run(string(after)+map[bool]string{true: " and restart"}[boot], func(t *testing.T) {
+				t.Parallel()
+				b := quiet(t, time.Hour)
+				b.policy.UndoAfter, b.dies = rollout.Duration(2*time.Second), after
+				if end, steps, _ := b.do(rollout.ActQuiesce); end.Kind != after {
+					t.Fatalf("%s was not reached: %v %s", after, steps, end.Detail)
+				}
+				if b.stranger() && after != rollout.StepArm {
+					t.Error("HTTP is not narrowed")
+				}
+				if boot {
+					b.win.Reboot()
+				}
+				deadline := time.Now().Add(20 * time.Second)
+				for !b.stranger() || len(b.blockRules()) > 0 || slices.Contains(b.win.TaskNames(), `\wavelock\undo`) {
+					if time.Now().After(deadline) {
+						t.Fatalf("others get in: %v; rules %v, tasks %v", b.stranger(), b.blockRules(), b.win.TaskNames())
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+				b.doors(true, true)
+			})
+		}
+	}
+}
+
+func TestNarrowingNeedsTheProof(t *testing.T) {
+	t.Parallel()
+	b := quiet(t, time.Hour)
+	m, err := b.fleet.Open(t.Context(), b.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, k := range []rollout.StepKind{rollout.StepInspect, rollout.StepNarrow, rollout.StepDisarm} {
+		_, err := m.Do(t.Context(), rollout.Step{Kind: k, Port: 5985, Keep: []string{"127.0.0.1"}})
+		if (err == nil) != (k == rollout.StepInspect) {
+			t.Errorf("%s over HTTP: %v", k, err)
+		}
+	}
+	if len(b.blockRules()) > 0 {
+		t.Error("HTTP was narrowed without a proof of HTTPS")
+	}
+}
