@@ -17,7 +17,7 @@ type Job struct {
 // a crash: nothing that an earlier process saw or proved is believed.
 func NewRun(p *Plan, ph Planned, h HostState, image *BeforeImage) HostRun {
 	run := HostRun{Campaign: p.ID, Host: ph.Host, Action: h.Running, Policy: p.Policy, Image: image,
-		Issued: h.Issued, Dirty: h.Dirty, Removed: h.Removed, Done: map[StepKind]int{}}
+		Issued: h.Issued, Request: h.Request, Dirty: h.Dirty, Removed: h.Removed, Done: map[StepKind]int{}}
 	run.NarrowedAt, run.Soaked = h.Narrowed, h.Soaked
 	if !h.Wrote {
 		run.Basis = ph.Basis
@@ -65,8 +65,11 @@ func (run HostRun) Advance(step Step, res Result, failure *Failure) HostRun {
 		run.Seen = nil // the way back is proved by looking again
 		return run
 	}
-	if res.Thumbprint != "" && step.Kind == StepEnroll {
+	if res.Thumbprint != "" && (step.Kind == StepEnroll || step.Kind == StepAccept) {
 		run.Issued = res.Thumbprint
+	}
+	if res.Request != nil {
+		run.Request = res.Request
 	}
 	if run.Seen != nil {
 		seen := run.Seen.with(step.Kind, res)

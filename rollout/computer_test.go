@@ -30,7 +30,9 @@ type computer struct {
 	imposter      bool      // another computer answers under the name
 	off           time.Time // not reachable until then
 	cut           time.Time // 5986 is cut on the way until then
-	ca            string    // "", "deny", "pend"
+	ca            string    // "", "deny", "pend", "down"
+	requested     bool      // a key waits for its certificate
+	asked         uint32    // requests that the CA has numbered
 	unseen        []string  // parts that the next inspection cannot read
 
 	narrowed time.Time // since when HTTP is for us alone; zero when it is not
@@ -220,6 +222,9 @@ func (c *computer) do(s Step) (Result, *Failure) {
 	if s.Kind == StepInspect {
 		o := c.observe()
 		return Result{Seen: &o}, nil
+	}
+	if s.Kind == StepSubmit {
+		return c.submit(s)
 	}
 	if !c.httpUp() && !c.httpsUp() {
 		return Result{}, c.fail(s.Kind, ReasonTimeout, false, true)

@@ -16,6 +16,15 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 		return c.saveImage(s)
 	case StepEnroll:
 		return c.enroll(s)
+	case StepRequest:
+		c.requested = true
+		return Result{Request: &CertRequest{Template: s.Template, CSR: []byte("csr"), Made: c.now}}, nil
+	case StepAccept:
+		if !c.requested || s.Request == nil || len(s.Request.Certificate) == 0 {
+			c.t.Fatalf("the host shall accept %+v, it made a request %v", s.Request, c.requested)
+		}
+		c.requested = false
+		return c.hasNew()
 	case StepListen:
 		if !slices.ContainsFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == s.Thumbprint }) {
 			return Result{}, c.fail(s.Kind, ReasonListenerFailed, false, false)
@@ -80,6 +89,32 @@ func (c *computer) enroll(s Step) (Result, *Failure) {
 		c.ca = ""
 		return Result{}, c.fail(s.Kind, ReasonEnrollPending, false, false)
 	}
+	return c.hasNew()
+}
+
+// submit is what the CA says to a request that is carried to it: nothing happens on the computer.
+func (c *computer) submit(s Step) (Result, *Failure) {
+	r := *s.Request
+	switch c.ca {
+	case "deny":
+		return Result{}, c.fail(s.Kind, ReasonEnrollDenied, false, false)
+	case "down":
+		c.ca = ""
+		return Result{}, c.fail(s.Kind, ReasonCAUnavailable, false, true)
+	case "pend":
+		c.ca = ""
+		c.asked++
+		r.CA, r.Number = "CA", c.asked
+		return Result{Request: &r}, nil
+	}
+	if c.asked > 0 && r.Number != c.asked {
+		c.t.Fatalf("request %d is submitted again as %+v", c.asked, r)
+	}
+	r.Certificate = []byte("certificate")
+	return Result{Request: &r}, nil
+}
+
+func (c *computer) hasNew() (Result, *Failure) {
 	c.certs = append(c.certs, goodCert(c.host.ID, 10+len(c.certs), c.now))
 	return Result{Thumbprint: c.certs[len(c.certs)-1].Thumbprint, Seen: &Observation{Certificates: Saw(slices.Clone(c.certs))}}, nil
 }

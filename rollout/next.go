@@ -24,6 +24,7 @@ type HostRun struct {
 	Seen    *Observation
 	Image   *BeforeImage   // as kept in the journal
 	Issued  pki.Thumbprint // enrolled in this campaign
+	Request *CertRequest   // on its way to the CA or back; nil when there is none
 	Proof   *Proof         // of HTTPS, made in this run; a crash forgets it
 	Closed  *Proof         // that HTTP is gone, made in this run
 	Narrow  *Proof         // that HTTPS works and HTTP still does for us, made in this run
@@ -107,6 +108,9 @@ func finishUntil(o Outcome, r Reason, detail string, again time.Time) Step {
 func afterFailure(run HostRun, now time.Time) (Step, bool) {
 	f := run.Failure
 	detail := f.Error()
+	if s, end := run.submitFailed(now); end {
+		return s, true
+	}
 	switch {
 	case f.Reason == ReasonEnrollPending:
 		wait := max(f.RetryAfter, run.Policy.PollFor.D())
@@ -202,6 +206,7 @@ func awaitPolicy(run HostRun, f Finding, now time.Time) (Step, bool) {
 
 func nextSecure(run HostRun, now time.Time) Step {
 	want, err := run.certificate(now)
+	route, _ := run.Policy.RouteOf(run.Host)
 	listener, has := run.Seen.listener(HTTPS)
 	ready := err == nil && has && listener.Thumbprint == want.Thumbprint && run.Seen.bound(run.Policy.Port) == want.Thumbprint
 	allowed := run.Seen.Firewall.Known && allowsHTTPS(run.Seen.Firewall.Value, run.Policy.Port)
@@ -212,12 +217,12 @@ func nextSecure(run HostRun, now time.Time) Step {
 		return finish(Passed, "", "")
 	case err != nil && run.Host.Has(RoleDomainController):
 		return run.refuse(ReasonDCReuseOnly, err.Error())
+	case err != nil && route == RouteReuse:
+		return run.refuse(ReasonReuseOnly, err.Error())
 	case run.lacksImage():
 		return run.saveImage(now)
-	case err != nil && run.Done[StepEnroll] > 0:
-		return finish(Failed, ReasonNoCertificate, err.Error())
 	case err != nil:
-		return Step{Kind: StepEnroll, Why: err.Error(), Template: run.Policy.Template}
+		return run.enroll(err, now)
 	case !ready && run.Done[StepListen] == 0:
 		return Step{Kind: StepListen, Thumbprint: want.Thumbprint, Hostname: want.CommonName, Port: run.Policy.Port}
 	case !allowed && run.Done[StepAllow] == 0:

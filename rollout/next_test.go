@@ -67,6 +67,7 @@ func TestProcedureReachesItsGoal(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		policy := DefaultPolicy()
+		policy.Route = rapid.SampledFrom([]Route{"", RouteRelay}).Draw(t, "route")
 		c := freshComputer(t, policy)
 		c.blocked = rapid.Bool().Draw(t, "firewall")
 		if rapid.Bool().Draw(t, "certificate") {
@@ -75,7 +76,7 @@ func TestProcedureReachesItsGoal(t *testing.T) {
 		if rapid.Bool().Draw(t, "off at first") {
 			c.off = epoch.Add(2 * time.Hour)
 		}
-		c.ca = rapid.SampledFrom([]string{"", "pend"}).Draw(t, "ca")
+		c.ca = rapid.SampledFrom([]string{"", "pend", "down"}).Draw(t, "ca")
 		back := rapid.Bool().Draw(t, "and back")
 		tr := newTrip(t, c, onePlan(policy, rapid.SampledFrom([]Goal{GoalSecure, GoalClose}).Draw(t, "goal"), c), 0)
 		tr.travel()

@@ -29,14 +29,17 @@ func (g Goal) Actions() []ActionKind {
 // Policy is what a campaign may do and when it has to stop. It is part of the
 // plan, so the approval covers it.
 type Policy struct {
-	Template    string   `json:"template"`              // certificate template, by its common name
-	Issuers     []string `json:"issuers,omitempty"`     // distinguished names of the enterprise CAs; empty accepts any chain to the roots
-	MinLeft     Duration `json:"min_left"`              // a certificate with less left is not fit
-	Port        int      `json:"port"`                  // of the HTTPS listener
-	HTTPPort    int      `json:"http_port"`             // of the HTTP listener
-	Sources     []string `json:"sources,omitempty"`     // addresses that may connect to the HTTPS port; empty means any
-	Profiles    []string `json:"profiles"`              // firewall profiles of the rule
-	Controllers []string `json:"controllers,omitempty"` // addresses of ours, not counted as clients of HTTP
+	Template    string      `json:"template"`              // certificate template, by its common name
+	Issuers     []string    `json:"issuers,omitempty"`     // distinguished names of the enterprise CAs; empty accepts any chain to the roots
+	Route       Route       `json:"route,omitempty"`       // self when empty
+	Routes      []RouteRule `json:"routes,omitempty"`      // hosts with another route or template
+	PendingFor  Duration    `json:"pending_for,omitempty"` // a request that the CA has not decided is given up after this long; a week when 0
+	MinLeft     Duration    `json:"min_left"`              // a certificate with less left is not fit
+	Port        int         `json:"port"`                  // of the HTTPS listener
+	HTTPPort    int         `json:"http_port"`             // of the HTTP listener
+	Sources     []string    `json:"sources,omitempty"`     // addresses that may connect to the HTTPS port; empty means any
+	Profiles    []string    `json:"profiles"`              // firewall profiles of the rule
+	Controllers []string    `json:"controllers,omitempty"` // addresses of ours, not counted as clients of HTTP
 
 	// Quiesce is the brown-out: for so long the host's firewall lets only us in on the HTTP port, before the listener
 	// goes. Nobody may be turned away in that time. Zero does without.
@@ -96,6 +99,7 @@ func (p Policy) Validate() error {
 	bad(p.Retries < 0, "retries: %d is negative", p.Retries)
 	bad(p.RestoreTries < 1, "restore_tries: %d; a failed host needs a way back", p.RestoreTries)
 	bad(p.DeferFor <= 0 || p.PollFor <= 0, "defer_for and poll_for: a positive time is needed")
+	p.badRoutes(bad)
 	for i, w := range p.Waivers {
 		bad(w.By == "" || w.Why == "" || w.Reason == "", "waiver %d: a reason code, a name and a reason are needed", i+1)
 	}

@@ -56,6 +56,7 @@ type HostState struct {
 	Restores int
 	Proof    *Proof // the last one
 	Issued   pki.Thumbprint
+	Request  *CertRequest // on its way; replaced as a whole, never changed
 	Began    time.Time
 	Ended    time.Time
 }
@@ -236,6 +237,7 @@ func (s *State) applyHost(h *HostState, e Event) {
 		h.learn(e)
 	case EvStepFail:
 		h.Open = ""
+		h.forgetRequest(e)
 	case EvSettled:
 		s.settle(h, e)
 	}
@@ -277,6 +279,7 @@ func (h *HostState) learn(e Event) {
 	if r.Thumbprint != "" {
 		h.Issued = r.Thumbprint
 	}
+	h.learnRequest(e, r)
 }
 
 func (s *State) settle(h *HostState, e Event) {
@@ -298,6 +301,9 @@ func (s *State) settle(h *HostState, e Event) {
 	}
 	h.Outcome, h.Reason, h.Detail, h.Again = e.Outcome, e.Reason, e.Detail, e.Until
 	h.Done = false
+	if e.Outcome != Pending && e.Outcome != Deferred && e.Outcome != Unknown {
+		h.Request = nil // it was used, or is given up
+	}
 	switch e.Outcome {
 	case Passed:
 		h.Soaked = h.Soaked || act == ActQuiesce

@@ -27,6 +27,9 @@ const (
 	StepInspect     StepKind = "inspect"      // read the host; nothing is written
 	StepSaveImage   StepKind = "save-image"   // keep the before-image on the host and in the journal
 	StepEnroll      StepKind = "enroll"       // the host asks the CA for a certificate
+	StepRequest     StepKind = "make-request" // the host makes key and request, for another to carry to the CA
+	StepSubmit      StepKind = "ask-ca"       // carry the request to the CA, or ask what became of it; nothing is done to the host
+	StepAccept      StepKind = "accept"       // the host binds what the CA issued to its key
 	StepListen      StepKind = "listen-https" // create or rebind the HTTPS listener
 	StepAllow       StepKind = "allow-https"  // firewall rule for 5986
 	StepProve       StepKind = "prove-https"  // from outside, on a new connection
@@ -44,7 +47,7 @@ const (
 // Writes reports whether the step changes something on the host.
 func (k StepKind) Writes() bool {
 	switch k {
-	case StepSaveImage, StepEnroll, StepListen, StepAllow, StepArm, StepNarrow, StepWiden, StepRemoveHTTP, StepDisarm, StepRestore:
+	case StepSaveImage, StepEnroll, StepRequest, StepAccept, StepListen, StepAllow, StepArm, StepNarrow, StepWiden, StepRemoveHTTP, StepDisarm, StepRestore:
 		return true
 	}
 	return false
@@ -60,7 +63,8 @@ type Step struct {
 	Thumbprint pki.Thumbprint `json:"thumbprint,omitempty"` // listen, prove, prove-closed: the certificate that must be there
 	Hostname   string         `json:"hostname,omitempty"`   // listen: the certificate's common name
 	Port       int            `json:"port,omitempty"`
-	Template   string         `json:"template,omitempty"` // enroll
+	Template   string         `json:"template,omitempty"` // enroll, make-request
+	Request    *CertRequest   `json:"request,omitempty"`  // ask-ca, accept
 	Sources    []string       `json:"sources,omitempty"`  // allow: addresses that may connect; empty means any
 	Profiles   []string       `json:"profiles,omitempty"` // allow: firewall profiles
 	Keep       []string       `json:"keep,omitempty"`     // narrow: the addresses that stay allowed, as the host sees them
@@ -80,7 +84,8 @@ type Result struct {
 	// Seen is what was read: everything after an inspect, else the parts that the step read back.
 	Seen       *Observation   `json:"seen,omitempty"`
 	Proof      *Proof         `json:"proof,omitempty"`
-	Thumbprint pki.Thumbprint `json:"thumbprint,omitempty"` // enroll: the new certificate
+	Thumbprint pki.Thumbprint `json:"thumbprint,omitempty"` // enroll, accept: the new certificate
+	Request    *CertRequest   `json:"request,omitempty"`    // make-request: made; ask-ca: pending, or issued and judged
 	Image      *BeforeImage   `json:"image,omitempty"`      // save-image: what was kept
 }
 

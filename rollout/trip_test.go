@@ -42,7 +42,7 @@ func drawComputer(t *rapid.T, policy Policy) *computer {
 	c := freshComputer(t, policy)
 	c.blocked = rapid.IntRange(0, 3).Draw(t, "firewall") > 0
 	c.gpo = rapid.IntRange(0, 5).Draw(t, "gpo") == 0
-	c.ca = rapid.SampledFrom([]string{"", "", "", "pend", "deny"}).Draw(t, "ca")
+	c.ca = rapid.SampledFrom([]string{"", "", "", "pend", "deny", "down"}).Draw(t, "ca")
 	if rapid.IntRange(0, 2).Draw(t, "certificate") == 0 {
 		c.certs = append(c.certs, goodCert(subject, 1, epoch))
 	}
@@ -265,6 +265,7 @@ func TestProcedure(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		policy := DefaultPolicy()
+		policy.Route = rapid.SampledFrom([]Route{"", RouteRelay}).Draw(t, "route")
 		policy.UndoAfter = Duration(rapid.SampledFrom([]time.Duration{10 * time.Minute, 2 * time.Minute, 30 * time.Second}).Draw(t, "undo after"))
 		policy.Quiesce = Duration(rapid.SampledFrom([]time.Duration{0, 0, time.Hour, time.Second}).Draw(t, "quiesce"))
 		policy.ProofFresh = Duration(rapid.SampledFrom([]time.Duration{3 * time.Minute, 20 * time.Second, 15 * time.Minute}).Draw(t, "proof fresh"))
