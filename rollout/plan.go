@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -67,6 +68,19 @@ func (p Plan) Hash() string {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+// RootPool is the plan's trust anchors.
+func (p Plan) RootPool() (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	for _, der := range p.Roots {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("read an enterprise root: %w", err)
+		}
+		pool.AddCert(c)
+	}
+	return pool, nil
 }
 
 // Host finds a planned host.

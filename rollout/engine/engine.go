@@ -45,12 +45,13 @@ type Queue interface {
 	Work(ctx context.Context, zones []rollout.Zone, parallel int, do func(context.Context, rollout.Job) error) error
 }
 
-// Config is what an engine needs. Everything but Observer and Stay is required.
+// Config is what an engine needs. Everything but Issuer, Observer, Seen and Stay is required.
 type Config struct {
 	Plan     *rollout.Plan
 	Store    Store
 	Queue    Queue
 	Machines Machines
+	Issuer   Issuer // nil where no host's route is relay
 	Actor    string // who runs it: goes into every event
 	Zones    []rollout.Zone
 	Parallel int           // jobs at once in this process

@@ -140,7 +140,11 @@ func (w *worker) open(ctx context.Context, run rollout.HostRun, step rollout.Ste
 func (w *worker) do(ctx context.Context, host rollout.Host, step rollout.Step) (rollout.Result, *rollout.Failure) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.StepTime)
 	defer cancel()
-	res, err := w.machine.Do(ctx, step)
+	do := w.machine.Do
+	if step.Kind == rollout.StepSubmit {
+		do = func(ctx context.Context, step rollout.Step) (rollout.Result, error) { return w.relay(ctx, host, step) }
+	}
+	res, err := do(ctx, step)
 	if err == nil {
 		return res, nil
 	}

@@ -41,6 +41,10 @@ func (m *Machine) step(k rollout.StepKind) (func(context.Context, rollout.Step) 
 		return m.saveImage, rollout.ReasonImageFailed
 	case rollout.StepEnroll:
 		return m.enroll, rollout.ReasonEnrollFailed
+	case rollout.StepRequest:
+		return m.makeRequest, rollout.ReasonEnrollFailed
+	case rollout.StepAccept:
+		return m.accept, rollout.ReasonEnrollFailed
 	case rollout.StepListen:
 		return m.listen, rollout.ReasonListenerFailed
 	case rollout.StepAllow:

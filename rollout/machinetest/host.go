@@ -76,6 +76,7 @@ type Host struct {
 	keys      map[string]crypto.Signer
 	tasks     map[string]*task // by lower-case path
 	files     map[string][]byte
+	awaited   []signer // keys whose requests wait for their certificates
 	shells    map[string]*shell
 	pulls     map[string][]object
 	services  map[string]string // lower-case name to state; what differs from the common list

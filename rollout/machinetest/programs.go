@@ -26,7 +26,7 @@ var programs map[string]func(x *execution, rest string) int
 func init() { // a literal would refer to itself: cmd starts programs
 	programs = map[string]func(*execution, string) int{
 		"cmd": progCmd, "echo": progEcho, "type": progType, "del": progDel, "ver": progVer, "hostname": progHostname, "whoami": progWhoami,
-		"reg": progReg, "netsh": progNetsh, "net": progNet, "sc": progSC, "netstat": progNetstat, "findstr": progFindstr,
+		"mkdir": progMkdir, "rd": progRd, "reg": progReg, "netsh": progNetsh, "net": progNet, "sc": progSC, "netstat": progNetstat, "findstr": progFindstr,
 		"schtasks": progSchtasks, "certreq": progCertreq, "certutil": progCertutil, "powershell": progPowerShell,
 		"exit": func(_ *execution, rest string) int {
 			n := 0
@@ -327,6 +327,12 @@ func progSchtasks(x *execution, rest string) int {
 // progCertreq enrolls as the computer: key and request are made here.
 func progCertreq(x *execution, rest string) int {
 	args := split(rest)
+	switch {
+	case len(args) > 1 && strings.EqualFold(args[0], "-new"):
+		return certreqNew(x, args[1:])
+	case len(args) > 1 && strings.EqualFold(args[0], "-accept"):
+		return certreqAccept(x, args[1:])
+	}
 	if len(args) < 2 || !strings.EqualFold(args[0], "-enroll") {
 		x.err.WriteString("Unexpected argument.\r\n")
 		return 1
