@@ -98,6 +98,7 @@ type State struct {
 	Halted   int    // the wave that stopped the campaign, until a person resumes
 	Failures int    // failed hosts since the start or since the last resume after a halt
 	Finished bool
+	Stopped  bool        // whoever ran it last has ended in order, and nobody has begun since
 	Waves    []WaveState // one for each wave of the plan, and a last one for hosts that were deferred until the end
 	Hosts    map[HostID]*HostState
 
@@ -163,6 +164,10 @@ func (s *State) Apply(e Event) {
 
 func (s *State) applyCampaign(e Event) {
 	switch e.Kind {
+	case EvStarted:
+		s.Stopped = false
+	case EvStopped:
+		s.Stopped = true
 	case EvApproved:
 		s.Approved, s.By = e.Detail, e.Actor
 	case EvPaused:

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -193,6 +194,18 @@ func statusOf(s *State, d Decision) (status, why string) {
 		return "not approved", d.Hold
 	case d.Idle:
 		return "waiting", d.Hold
+	case s.onlyLooksAgain(d):
+		return "waiting", fmt.Sprintf("%d hosts that wait for something else are due to be looked at again", len(d.Actions))
+	}
+	if s.Stopped {
+		return "stopped", "nobody runs it now; wavelock run goes on"
 	}
 	return "running", d.Hold
+}
+
+// onlyLooksAgain reports whether all that is left to do is to see whether hosts
+// that wait have got what they wait for.
+func (s *State) onlyLooksAgain(d Decision) bool {
+	return s.inFlight == 0 && len(d.Events) == 0 && len(d.Actions) > 0 &&
+		!slices.ContainsFunc(d.Actions, func(a Action) bool { return a.Kind == ActRestore || !s.Hosts[a.Host].later() })
 }

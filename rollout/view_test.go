@@ -51,7 +51,8 @@ func TestStatusOfTheView(t *testing.T) {
 	t.Parallel()
 	for want, st := range map[string]*stage{
 		"not approved": {newStage(1).p, NewState(newStage(1).p)},
-		"running":      newStage(1),
+		"running":      newStage(1).say(Event{Kind: EvStopped}, Event{Kind: EvStarted}),
+		"stopped":      newStage(1).say(Event{Kind: EvStarted}, Event{Kind: EvStopped}),
 		"paused":       newStage(1).say(Event{Kind: EvPaused, Actor: "ann"}),
 		"halted":       halted(false),
 		"aborting":     newStage(1).start("h0", ActSecure).say(Event{Kind: EvAborted, Actor: "ann"}),
@@ -69,6 +70,21 @@ func TestStatusOfTheView(t *testing.T) {
 		if want != "not approved" && (v.Approved != "ann" || v.Hash != st.p.Hash()) {
 			t.Errorf("%s was approved by %q with hash %q", want, v.Approved, v.Hash)
 		}
+	}
+}
+
+func TestHostsThatAreDueToBeLookedAtAreStillWaiting(t *testing.T) {
+	t.Parallel()
+	st := newStage(1).wave(EvWaveOpened, 1).act("h0", ActSecure, AwaitPolicy).wave(EvWavePassed, 1).wave(EvWaveOpened, 2)
+	due := epoch.Add(2 * time.Hour)
+	if d := Decide(st.p, st.s, due); d.Idle || len(d.Actions) != 1 {
+		t.Fatalf("nothing is due: %+v", d)
+	}
+	if v := NewView(st.p, st.s, due); v.Status != "waiting" || v.Why == "" {
+		t.Errorf("%s because %q", v.Status, v.Why)
+	}
+	if v := NewView(newStage(1).p, newStage(1).wave(EvWaveOpened, 1).s, due); v.Status != "running" {
+		t.Errorf("a host that was never worked on is %s", v.Status)
 	}
 }
 

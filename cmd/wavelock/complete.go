@@ -73,3 +73,26 @@ func completeFrom(words ...string) completion {
 		return slices.Clone(words), cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// completeTemplates asks the directory, where that can be done without asking a
+// person for a password.
+func (a *app) completeTemplates() completion {
+	return func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		const no = cobra.ShellCompDirectiveNoFileComp
+		cfg, err := loadConfig(a.config)
+		if err != nil {
+			return nil, no
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), 2*time.Second)
+		defer cancel()
+		silent := *a
+		silent.in = nil // nobody is asked
+		d, err := silent.openDirectory(ctx, cfg)
+		if err != nil {
+			return nil, no
+		}
+		defer d.Close()
+		cas, _ := d.Authorities(ctx) // no names, then
+		return issued(cas), no
+	}
+}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"os/user"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"wavelock/rollout"
 	"wavelock/rollout/journal"
@@ -84,7 +87,7 @@ func unfinished(s *rollout.State) error {
 // newWord is a command that says one word to a campaign.
 func newWord(a *app, c *cobra.Command, said string, w func(why *string) word) *cobra.Command {
 	var why string
-	c.GroupID, c.Args = "roll", exactly("the name of a campaign")
+	c.GroupID, c.Args, c.ValidArgsFunction = "roll", exactly("the name of a campaign"), a.completeCampaigns()
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := a.speak(c.Context(), args[0], w(&why)); err != nil {
 			return err
@@ -123,15 +126,35 @@ worked on by wavelock run.`,
 }
 
 func newAbort(a *app) *cobra.Command {
-	return newWord(a, &cobra.Command{
+	return confirmed(a, "End", newWord(a, &cobra.Command{
 		Use:     "abort CAMPAIGN",
 		Short:   "End a campaign where it is: hosts that failed are put back, hosts that passed stay",
 		Example: "  wavelock abort spring --why 'superseded by summer'",
-	}, "%s is aborted; wavelock run brings it to its end", func(why *string) word { return plain(rollout.EvAborted, why) })
+	}, "%s is aborted; wavelock run brings it to its end", func(why *string) word { return plain(rollout.EvAborted, why) }))
+}
+
+// confirmed lets a person at a terminal think again; elsewhere, who types the
+// command has thought.
+func confirmed(a *app, what string, c *cobra.Command) *cobra.Command {
+	var yes bool
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	do := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		f, ok := a.in.(*os.File)
+		if yes || !ok || !term.IsTerminal(int(f.Fd())) {
+			return do(c, args)
+		}
+		answer, err := question(a.err, bufio.NewReader(f), what+" "+args[0]+"? Type yes", "")
+		if err != nil || answer != "yes" {
+			return failWith(exitWaiting, "nothing was changed", "%s was not confirmed", c.CommandPath())
+		}
+		return do(c, args)
+	}
+	return c
 }
 
 func newRollback(a *app) *cobra.Command {
-	return newWord(a, &cobra.Command{
+	return confirmed(a, "Put back every host of", newWord(a, &cobra.Command{
 		Use:     "rollback CAMPAIGN",
 		Short:   "Put every host that the campaign touched back to its before-image",
 		Example: "  wavelock rollback spring --why 'a vendor needs 5985' && wavelock run spring.json",
@@ -139,7 +162,7 @@ func newRollback(a *app) *cobra.Command {
 		return func(*rollout.Plan, *rollout.State) (rollout.Event, error) {
 			return rollout.Event{Kind: rollout.EvRollback, Detail: *why}, nil
 		}
-	})
+	}))
 }
 
 func newApprove(a *app) *cobra.Command {

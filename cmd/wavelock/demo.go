@@ -118,7 +118,7 @@ func (d *demo) claim(ok bool, format string, args ...any) {
 // command runs one of the program's own commands, as a user would type it.
 // Exit codes that the story expects are no error.
 func (d *demo) command(ctx context.Context, expect []int, args ...string) error {
-	d.say("\n$ wavelock %s", strings.Join(args, " "))
+	d.say("\n$ wavelock %s", shellLine(args))
 	args = append(args, "--config", filepath.Join(d.dir, "wavelock.yaml"))
 	if d.a.quiet {
 		args = append(args, "--quiet")
@@ -133,6 +133,17 @@ func (d *demo) command(ctx context.Context, expect []int, args ...string) error 
 		}
 	}
 	return fmt.Errorf("wavelock %s ended with %d", args[0], code)
+}
+
+// shellLine is a command as it can be pasted into a shell.
+func shellLine(args []string) string {
+	words := make([]string, len(args))
+	for i, s := range args {
+		if words[i] = s; s == "" || strings.ContainsAny(s, " \t\"'$&|;<>()*?`\\") {
+			words[i] = "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func (d *demo) file(name string) string { return filepath.Join(d.dir, name) }

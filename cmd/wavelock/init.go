@@ -28,7 +28,7 @@ given. Nothing in the domain is changed, and no secret is written: the file says
 where the password is, or that you are asked for it.`,
 		Example: `  wavelock init
   wavelock init --domain corp.example --user 'CORP\svc-wavelock' --password-file pw
-  wavelock init --domain corp.example --user svc@CORP.EXAMPLE --kind kerberos --keytab svc.keytab`,
+  wavelock init --kind kerberos --user svc@CORP.EXAMPLE --keytab svc.keytab`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.init(c.Context(), o) },
 	}
 	f := c.Flags()
@@ -45,6 +45,7 @@ where the password is, or that you are asked for it.`,
 	f.StringVar(&o.Template, "template", "", "certificate template (default: WinRMHTTPS, or the only one for servers)")
 	f.BoolVar(&o.Force, "force", false, "replace a configuration that is there")
 	_ = c.RegisterFlagCompletionFunc("kind", completeFrom("ntlm", "kerberos")) // the flag is there
+	_ = c.RegisterFlagCompletionFunc("template", a.completeTemplates())        // so is this one
 	return c
 }
 

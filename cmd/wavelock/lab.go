@@ -18,8 +18,11 @@ func newLab(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "lab", GroupID: "try",
 		Short: "A simulated domain to rehearse on",
-		Args:  knownCommand,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Long: `A simulated domain on this computer, to rehearse on: a directory, a CA, DNS and
+Windows computers that answer WS-Management.`,
+		Example: "  wavelock lab up --hosts 40 --dir lab",
+		Args:    knownCommand,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newLabUp(a))
 	return c
@@ -37,7 +40,7 @@ func newLabUp(a *app) *cobra.Command {
 	o := labOptions{Hosts: 40, Seed: 1, Dir: "lab"}
 	var faults strings.Builder
 	for _, f := range machinetest.Faults {
-		fmt.Fprintf(&faults, "  %-20s %s\n", f.Name, f.Doc)
+		fmt.Fprintf(&faults, "  %-20s%s\n", f.Name, strings.TrimPrefix(fold(f.Doc, 79, strings.Repeat(" ", 22)), strings.Repeat(" ", 20)))
 	}
 	c := &cobra.Command{
 		Use: "up", Args: exactly(),
@@ -53,6 +56,11 @@ func newLabUp(a *app) *cobra.Command {
 	f.DurationVar(&o.Latency, "latency", 0, "delay of every answer of a computer")
 	f.StringVar(&o.Dir, "dir", o.Dir, "folder for the files")
 	f.StringArrayVar(&o.Faults, "fault", nil, "NAME:COUNT, may be given again")
+	var choices []string
+	for _, fault := range machinetest.Faults {
+		choices = append(choices, string(fault.Name)+":1\t"+fault.Doc)
+	}
+	_ = c.RegisterFlagCompletionFunc("fault", completeFrom(choices...)) // the flag is there
 	return c
 }
 

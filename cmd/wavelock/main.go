@@ -18,6 +18,7 @@ func main() {
 		debug.SetGCPercent(200) // a tenth of a campaign's CPU time for some 30 MB
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -36,7 +37,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		fmt.Fprintln(stderr, "wavelock: interrupted")
+		tellInterrupted(stderr, err)
 		return exitInterrupted
 	}
 	tell(stderr, err)
@@ -88,6 +89,15 @@ func exitCode(err error) int {
 		return exitLogon
 	}
 	return exitError
+}
+
+func tellInterrupted(w io.Writer, err error) {
+	var i *interruption
+	if errors.As(err, &i) && i.state != "" {
+		fmt.Fprintf(w, "wavelock: interrupted: %s\n", i.state)
+		return
+	}
+	fmt.Fprintln(w, "wavelock: interrupted")
 }
 
 // tell prints the error and, when something in its chain has one, the hint.

@@ -32,6 +32,7 @@ observations and seed give the same waves.`,
 	f.StringVar(&o.Name, "name", "", "name of the campaign (default: the file's name)")
 	f.Uint64Var(&o.Seed, "seed", 1, "decides who is a canary")
 	f.StringVar(&o.Goal, "goal", "", "secure or close (default: from the configuration)")
+	_ = c.RegisterFlagCompletionFunc("goal", completeFrom("secure", "close")) // the flag is there
 	return c
 }
 

@@ -19,6 +19,8 @@ type progress struct {
 	since int64 // events up to this one are history
 
 	mu    sync.Mutex
+	pace  pace
+	keys  string   // what can be pressed
 	lines int      // drawn, to be erased before the next drawing
 	tail  []string // the last troubles, shown beneath the bars
 }
@@ -34,16 +36,32 @@ func (p *progress) event(ev rollout.Event) {
 	if line == "" || p.a.quiet || ev.Seq <= p.since {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if !p.live {
 		fmt.Fprintln(p.a.err, line)
 		return
 	}
 	if ev.Host == "" || (ev.Kind == rollout.EvSettled && ev.Outcome != rollout.Passed) {
-		p.tail = append(p.tail, line)
-		p.tail = p.tail[max(0, len(p.tail)-5):]
+		p.note(line)
 	}
+}
+
+// note shows a line beneath the bars, or by itself where there are none.
+func (p *progress) note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.live {
+		p.a.progress("%s", line)
+		return
+	}
+	p.tail = append(p.tail, line)
+	p.tail = p.tail[max(0, len(p.tail)-5):]
+}
+
+// offer says what can be pressed.
+func (p *progress) offer(keys string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keys = keys
 }
 
 // start draws until the function that it answers is called.
@@ -51,6 +69,8 @@ func (p *progress) start(view func() rollout.View) (stop func()) {
 	if !p.live {
 		return func() {}
 	}
+	v := view()
+	p.pace = pace{since: v.At, done: v.Done}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -68,6 +88,7 @@ func (p *progress) start(view func() rollout.View) (stop func()) {
 	return func() {
 		close(done)
 		wg.Wait()
+		p.offer("")
 		p.draw(view())
 		p.mu.Lock()
 		p.lines = 0
@@ -75,73 +96,25 @@ func (p *progress) start(view func() rollout.View) (stop func()) {
 	}
 }
 
+// draw replaces what was drawn before. What is longer than the terminal is high
+// would scroll away and stay, so it is cut.
 func (p *progress) draw(v rollout.View) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	width, height := size(p.a.err)
+	rows := frame{view: v, pace: p.pace, tail: p.tail, keys: p.keys, width: width, color: !p.a.noColor}.rows()
+	if most := max(3, height-1); len(rows) > most {
+		rows = append(rows[:1], rows[len(rows)-most+1:]...)
+	}
 	var b strings.Builder
 	if p.lines > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", p.lines)
-	}
-	rows := bars(v)
-	for _, t := range p.tail {
-		rows = append(rows, cut(t, 79))
 	}
 	for _, r := range rows {
 		b.WriteString(r + "\n")
 	}
 	p.lines = len(rows)
 	io.WriteString(p.a.err, b.String()) // a terminal that is gone stops nothing
-}
-
-// bars are one row a wave and one for the whole, none wider than 79 columns.
-func bars(v rollout.View) []string {
-	rows := []string{cut(fmt.Sprintf("%s: %s, %d of %d hosts done, %d in flight, %d of %d failures", v.Campaign, v.Status, v.Done, v.Hosts, v.InFlight, v.Failures, v.Limit), 79)}
-	for _, w := range v.Waves {
-		rows = append(rows, cut(fmt.Sprintf("%2d %-8s %s %3d/%-3d %-7s %s", w.Number, cut(w.Name, 8), bar(w, 24), w.Done, w.Hosts, w.Status, waveNote(w)), 79))
-	}
-	if v.Why != "" {
-		rows = append(rows, cut("   "+v.Why, 79))
-	}
-	return rows
-}
-
-// bar draws done, running, failed or put back, and waiting hosts; each with a
-// sign of its own, so that it can be read without colours.
-func bar(w rollout.WaveView, width int) string {
-	if w.Hosts == 0 {
-		return "[" + strings.Repeat(" ", width) + "]"
-	}
-	cell := func(n int) int { return n * width / w.Hosts }
-	var b strings.Builder
-	for _, part := range []struct {
-		n    int
-		sign string
-	}{{w.Done, "#"}, {w.Running, "~"}, {w.Restored, "<"}, {w.Refused, "!"}, {w.Waiting, "z"}} {
-		b.WriteString(strings.Repeat(part.sign, cell(part.n)))
-	}
-	s := b.String()
-	return "[" + s + strings.Repeat(".", max(0, width-len(s))) + "]"
-}
-
-func waveNote(w rollout.WaveView) string {
-	var parts []string
-	for _, p := range []struct {
-		n    int
-		word string
-	}{{w.Failed, "failed"}, {w.Restored, "put back"}, {w.Refused, "refused"}, {w.Waiting, "waiting"}} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-func cut(s string, n int) string {
-	r := []rune(printable(s))
-	if len(r) <= n {
-		return string(r)
-	}
-	return string(r[:n-1]) + "…"
 }
 
 // sentence is an event in one line, or nothing where it is of no interest.

@@ -81,6 +81,7 @@ EXIT STATUS
 	f := root.PersistentFlags()
 	f.StringVar(&a.config, "config", "wavelock.yaml", "configuration file")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or csv")
+	_ = root.RegisterFlagCompletionFunc("output", completeFrom("table", "json", "csv")) // the flag is there
 	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done, to standard error")
@@ -94,7 +95,7 @@ EXIT STATUS
 		&cobra.Group{ID: "help", Title: "Understand it:"})
 	root.SetHelpCommandGroupID("help")
 	root.SetCompletionCommandGroupID("help")
-	root.AddCommand(newInit(a), newDoctor(a), newDiscover(a), newAssess(a), newVerify(a), newReport(a), newServe(a), newStatus(a), newHost(a), newExplain(a),
+	root.AddCommand(newInit(a), newDoctor(a), newDiscover(a), newAssess(a), newVerify(a), newReport(a), newServe(a), newStatus(a), newHost(a), newExplain(a), newMan(a),
 		newPlan(a), newRun(a), newPause(a), newResume(a), newAbort(a), newApprove(a), newRollback(a),
 		newDemo(a), newLab(a))
 	return root
@@ -147,4 +148,14 @@ func (a *app) logger() *slog.Logger {
 func terminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// size is the terminal's, in columns and lines; a usual one where it cannot be asked.
+func size(w any) (width, height int) {
+	if f, ok := w.(*os.File); ok {
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 {
+			return width, height
+		}
+	}
+	return 80, 24
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -29,6 +28,9 @@ where there is nobody to ask, and wavelock approve does it beforehand.
 Ctrl-C begins nothing new, ends the steps in flight and leaves a state that the
 next run goes on from. A second run at the same time is refused.`,
 		Example: "  wavelock run spring.json\n  wavelock run spring.json --yes --stay",
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"json"}, cobra.ShellCompDirectiveFilterFileExt
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
 			if err != nil {
@@ -81,14 +83,33 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 	show := newProgress(a, plan, state.Seq)
 	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet}, Actor: person(), Parallel: cfg.Limits.Parallel,
 		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: show.event, Seen: a.keep(j), Stay: o.Stay})
-	stop := show.start(e.View)
-	ending, err := e.Run(ctx)
-	stop()
+	ending, err := a.drive(ctx, j, plan, e, show)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", plan.ID, err)
 	}
 	return a.conclude(ctx, e.View(), ending)
 }
+
+// drive runs the engine while progress is shown and keys are read.
+func (a *app) drive(ctx context.Context, j *journal.Journal, plan rollout.Plan, e *engine.Engine, show *progress) (engine.Ending, error) {
+	defer show.start(e.View)()
+	in, _ := a.in.(*os.File) // else nobody can press anything
+	k := keyboard{in: in, show: show, view: e.View, say: func(ctx context.Context, w word) error { return a.say(ctx, j, plan.ID, w) }}
+	defer k.listen(ctx)()
+	told := context.AfterFunc(ctx, func() {
+		if n := e.View().InFlight; n > 0 {
+			show.note(fmt.Sprintf("stopping: the steps of %s in flight are ended first; Ctrl-C again does not wait", plural(n, "host")))
+		}
+	})
+	defer told()
+	return e.Run(ctx)
+}
+
+// interruption is a run that a person or the system ended early.
+type interruption struct{ state string }
+
+func (i *interruption) Error() string { return i.state }
+func (i *interruption) Unwrap() error { return context.Canceled }
 
 // ensureApproved compares the plan with the approval in the journal, and asks
 // for one where there is none.
@@ -136,11 +157,22 @@ func (a *app) conclude(ctx context.Context, v rollout.View, ending engine.Ending
 	case v.Status == "halted":
 		return failWith(exitHalted, "find out why with the reasons above; wavelock resume "+string(v.Campaign)+" goes on without that wave", "%s", v.Why)
 	case ctx.Err() != nil:
-		return errors.Join(context.Canceled, errors.New(ending.Hold))
+		return &interruption{ending.Hold}
 	case ending.Over:
 		return nil
 	}
-	return failWith(exitWaiting, "wavelock run again looks at them again; --stay keeps looking", "%s", ending.Hold)
+	return failWith(exitWaiting, whatNext(v), "%s", ending.Hold)
+}
+
+// whatNext is how a campaign that waits for somebody goes on.
+func whatNext(v rollout.View) string {
+	if v.Status == "paused" {
+		return fmt.Sprintf("wavelock resume %s, then run it again", v.Campaign)
+	}
+	if i := slices.IndexFunc(v.Waves, func(w rollout.WaveView) bool { return w.Status == rollout.WaveWaiting }); i >= 0 && strings.Contains(v.Why, "approval") {
+		return fmt.Sprintf("wavelock approve %s --wave %d, then run it again", v.Campaign, v.Waves[i].Number)
+	}
+	return "run it again to look at them again; --stay keeps looking"
 }
 
 // zonesOf are the zones that this process works for: all of the plan's.

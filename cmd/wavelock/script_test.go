@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
-			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless,
+			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight,
 		},
 	})
 }
@@ -102,12 +102,17 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 
 var resolverLine = regexp.MustCompile(`(?m)^resolver: (\S+)$`)
 
-// lab HOSTS DIR starts a domain of its own and writes its files to DIR.
+// lab HOSTS DIR [LATENCY] starts a domain of its own and writes its files to DIR.
 func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) == 2, "lab HOSTS DIR")
+	need(ts, neg, len(args) >= 2, "lab HOSTS DIR [LATENCY]")
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	l, err := lab.Start(context.Background(), lab.Config{Hosts: n, Seed: 1})
+	cfg := lab.Config{Hosts: n, Seed: 1}
+	if len(args) > 2 {
+		cfg.Latency, err = time.ParseDuration(args[2])
+		ts.Check(err)
+	}
+	l, err := lab.Start(context.Background(), cfg)
 	ts.Check(err)
 	ts.Defer(l.Close)
 	ts.Check(l.WriteFiles(ts.MkAbs(args[1])))
@@ -200,6 +205,22 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s did not come", args[0])
+}
+
+// await-flight waits until the campaign of the folder works on a host.
+func cmdAwaitFlight(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 0, "await-flight")
+	j, err := journal.Open(context.Background(), journal.Config{Path: ts.MkAbs("wavelock.db"), Now: time.Now})
+	ts.Check(err)
+	defer j.Close()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		list, err := j.Campaigns(context.Background())
+		ts.Check(err)
+		if len(list) > 0 && list[0].Running > 0 {
+			return
+		}
+	}
+	ts.Fatalf("nothing came into flight")
 }
 
 // get URL TEXT asks for a page, which has to contain the text.

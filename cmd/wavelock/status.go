@@ -10,21 +10,33 @@ import (
 )
 
 func newStatus(a *app) *cobra.Command {
-	return &cobra.Command{
+	watch := false
+	c := &cobra.Command{
 		Use: "status [CAMPAIGN]", GroupID: "look", Args: cobra.MaximumNArgs(1),
-		Short:   "Where a campaign stands, and why nothing happens if nothing does",
-		Example: "  wavelock status\n  wavelock status spring -o json",
+		Short: "Where a campaign stands, and why nothing happens if nothing does",
+		Long: `Show all campaigns, or one with its waves and the hosts that need a look. With
+--watch it is shown until it is over: as bars on a terminal, else a line for each
+thing that happens. It reads the journal, so it may run beside wavelock run.`,
+		Example:           "  wavelock status\n  wavelock status spring --watch\n  wavelock status spring -o json",
+		ValidArgsFunction: a.completeCampaigns(),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
 			if err != nil {
 				return err
 			}
-			if len(args) == 0 {
+			switch {
+			case len(args) == 0 && watch:
+				return failWith(exitUsage, "wavelock status lists the campaigns", "--watch needs the name of a campaign")
+			case len(args) == 0:
 				return a.listCampaigns(c.Context(), cfg)
+			case watch:
+				return a.watch(c.Context(), cfg, rollout.CampaignID(args[0]))
 			}
 			return a.status(c.Context(), cfg, rollout.CampaignID(args[0]))
 		},
 	}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it until it is over")
+	return c
 }
 
 func (a *app) listCampaigns(ctx context.Context, cfg Config) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -65,11 +66,12 @@ func (t *table) align(w io.Writer) error {
 			width[i] = max(width[i], utf8.RuneCountInString(cell))
 		}
 	}
+	room := t.lastColumn(w, width)
 	for _, row := range append([][]string{t.head}, t.rows...) {
 		var b strings.Builder
 		for i, cell := range row {
 			if i == len(row)-1 {
-				b.WriteString(printable(cell))
+				b.WriteString(cut(cell, room))
 				break
 			}
 			fmt.Fprintf(&b, "%-*s  ", width[i], printable(cell))
@@ -79,6 +81,23 @@ func (t *table) align(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// lastColumn is how wide the last column may be: on a terminal, what is left of
+// its width, unless that is so little that a broken line reads better.
+func (t *table) lastColumn(w io.Writer, width []int) int {
+	const any = math.MaxInt
+	if !terminal(w) {
+		return any
+	}
+	room, _ := size(w)
+	for _, n := range width[:len(width)-1] {
+		room -= n + 2
+	}
+	if room < 20 {
+		return any
+	}
+	return room
 }
 
 // printable keeps control characters from a directory off the terminal.

@@ -20,7 +20,8 @@ func newVerify(a *app) *cobra.Command {
 that HTTPS works: chain to the enterprise roots, name, usage, dates, the same
 certificate issued, configured, bound and presented, and an authenticated call.
 Nothing is changed. Ends with 9 when a host is not as it should be.`,
-		Example: "  wavelock verify spring\n  wavelock verify spring -o csv > evidence.csv",
+		Example:           "  wavelock verify spring\n  wavelock verify spring -o csv > evidence.csv",
+		ValidArgsFunction: a.completeCampaigns(),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
 			if err != nil {

@@ -168,7 +168,7 @@ func (e *Engine) ending() Ending {
 	if n == 0 {
 		return Ending{Hold: "stopped; nothing is in flight"}
 	}
-	return Ending{Hold: fmt.Sprintf("stopped with %d hosts in the middle; each is inspected first when the campaign is run again", n)}
+	return Ending{Hold: fmt.Sprintf("stopped in the middle of %d host(s), each of which is inspected first when the campaign is run again", n)}
 }
 
 // tick makes one decision and records it. It repeats while decisions follow
