@@ -3,6 +3,7 @@ package machinetest
 import (
 	"bytes"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,10 @@ type execution struct {
 	out   bytes.Buffer
 	err   bytes.Buffer
 	env   map[string]string
+	level int  // the last exit code
+	quit  bool // exit was called: nothing of the line is left
+	// delayed says that !name! is expanded when a command runs, cmd /v:on.
+	delayed bool
 }
 
 func (h *Host) environment() map[string]string {
@@ -23,14 +28,21 @@ func (h *Host) environment() map[string]string {
 var variable = regexp.MustCompile(`%([A-Za-z_][A-Za-z0-9_()]*)%`)
 
 // expand replaces what is a variable; what is none stays as it is, as on a command line.
-func (x *execution) expand(s string) string {
-	return variable.ReplaceAllStringFunc(s, func(m string) string {
-		if v, ok := x.env[strings.ToUpper(m[1:len(m)-1])]; ok {
-			return v
-		}
-		return m
-	})
+func (x *execution) expand(s string) string { return variable.ReplaceAllStringFunc(s, x.lookUp) }
+
+// lookUp is a variable's value; it is given with its marks.
+func (x *execution) lookUp(m string) string {
+	name := strings.ToUpper(m[1 : len(m)-1])
+	if name == "ERRORLEVEL" {
+		return strconv.Itoa(x.level)
+	}
+	if v, ok := x.env[name]; ok {
+		return v
+	}
+	return m
 }
+
+var delayedVariable = regexp.MustCompile(`!([A-Za-z_][A-Za-z0-9_()]*)!`)
 
 // token is an operator, or a piece of a simple command with its quotes.
 type token struct {
@@ -95,8 +107,14 @@ func atWordStart(s string, i int) bool { return i == 0 || s[i-1] == ' ' || s[i-1
 func (x *execution) line(s string) int {
 	p := &parser{x: x, toks: lex(x.expand(strings.TrimSpace(s)))}
 	code := p.sequence(true)
+	if code == notRecognized { // the interpreter's own code, when that was all there was
+		return 1
+	}
 	return code
 }
+
+// notRecognized is the code of a command that does not exist.
+const notRecognized = 9009
 
 type parser struct {
 	x    *execution
@@ -119,7 +137,7 @@ func (p *parser) sequence(run bool) int {
 			return code
 		}
 		p.toks = p.toks[1:]
-		goes := run && (op == "&" || (op == "&&" && code == 0) || (op == "||" && code != 0))
+		goes := run && !p.x.quit && (op == "&" || (op == "&&" && code == 0) || (op == "||" && code != 0))
 		if c := p.pipe(goes); goes {
 			code = c
 		}
@@ -255,9 +273,12 @@ func split(s string) []string {
 
 // simple executes one command without operators.
 func (x *execution) simple(s string) int {
-	s = strings.TrimSpace(s)
-	if s == "" {
+	s = strings.TrimLeft(s, " \t")
+	if strings.TrimSpace(s) == "" {
 		return 0
+	}
+	if x.delayed {
+		s = delayedVariable.ReplaceAllStringFunc(s, x.lookUp)
 	}
 	name, rest := s, ""
 	if s[0] == '"' {
@@ -267,7 +288,11 @@ func (x *execution) simple(s string) int {
 	} else if i := strings.IndexAny(s, " \t"); i >= 0 {
 		name, rest = s[:i], s[i:]
 	}
-	return x.start(name, rest)
+	if len(name) > 4 && strings.EqualFold(name[:4], "echo") && strings.IndexByte(".:,;/([+\\", name[4]) >= 0 { // echo. is echo
+		name, rest = name[:4], " "+name[5:]+rest
+	}
+	x.level = x.start(name, rest)
+	return x.level
 }
 
 // start runs a built-in or an executable; rest is the command line after its name.
@@ -278,12 +303,15 @@ func (x *execution) start(name, rest string) int {
 		return p(x, rest)
 	}
 	x.err.WriteString("'" + name + "' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")
-	return 1
+	return notRecognized
 }
 
 // system starts an executable as SYSTEM, as the task scheduler does: no shell,
 // variables expanded.
 func (h *Host) system(command, arguments string) int {
 	x := &execution{h: h, env: h.environment()}
-	return x.start(x.expand(command), " "+x.expand(arguments))
+	if code := x.start(x.expand(command), " "+x.expand(arguments)); code != notRecognized {
+		return code
+	}
+	return hresult(0x80070002)
 }

@@ -115,9 +115,14 @@ func (h *Host) writeListener(c *call, l listener, create bool) answer {
 			l.prefix = v
 		case "CertificateThumbprint":
 			l.thumb = strings.ToUpper(v)
+		default: // ListeningOn among them: it is computed
+			return answer{fault: inner(faultBadXML)}
 		}
 	}
-	if f := h.judge(l); f != nil {
+	if create && l.transport == "HTTPS" && l.thumb == "" {
+		l.thumb = h.fitting(l.hostname)
+	}
+	if f := h.judge(l, create); f != nil {
 		return answer{fault: f}
 	}
 	h.writes.Add(1)
@@ -140,7 +145,7 @@ func (h *Host) writeListener(c *call, l listener, create bool) answer {
 
 // judge are the rules for a listener's certificate, [MS-WSMV] 3.1.4.1.29.5. The
 // fault comes from the provider, inside an outer one.
-func (h *Host) judge(l listener) *fault {
+func (h *Host) judge(l listener, create bool) *fault {
 	if l.transport == "HTTP" {
 		if l.thumb != "" {
 			return faultThumbForHTTP
@@ -150,7 +155,10 @@ func (h *Host) judge(l listener) *fault {
 	if app, ok := h.reg.Get(fmt.Sprintf(`%s\0.0.0.0:%d`, bindingKey, h.cfg.HTTPSPort), "AppId"); ok && !slices.Equal(app.Data, guid(winRMAppID)) {
 		return inner(faultPortOwned)
 	}
-	if l.thumb == "" {
+	switch {
+	case l.thumb == "" && create:
+		return inner(faultNoCert)
+	case l.thumb == "":
 		return inner(faultThumbBlank)
 	}
 	blob, _ := h.reg.Get(myKey+`\`+l.thumb, "Blob")
@@ -164,6 +172,20 @@ func (h *Host) judge(l listener) *fault {
 		return inner(faultNameMismatch)
 	}
 	return nil
+}
+
+// fitting is a certificate that the service finds by itself: with a key, of the
+// host name, for servers, of now.
+func (h *Host) fitting(hostname string) string {
+	for _, thumb := range h.reg.Keys(myKey) {
+		blob, _ := h.reg.Get(myKey+`\`+thumb, "Blob")
+		c, err := x509.ParseCertificate(derOf(blob.Data))
+		if err == nil && h.keys[thumb] != nil && strings.EqualFold(c.Subject.CommonName, hostname) && hostname != "" &&
+			slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && h.now().After(c.NotBefore) && h.now().Before(c.NotAfter) {
+			return thumb
+		}
+	}
+	return ""
 }
 
 func inner(f *fault) *fault {

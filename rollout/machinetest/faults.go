@@ -26,6 +26,7 @@ const (
 	PortOpenLie      Fault = "port-open-lie"
 	PolicyRefresh    Fault = "policy-refresh"
 	TaskDead         Fault = "task-dead"
+	OnBattery        Fault = "on-battery"
 	EnrollDenied     Fault = "enroll-denied"
 	EnrollPending    Fault = "enroll-pending"
 	EnrollFailed     Fault = "enroll-failed"
@@ -53,6 +54,7 @@ var Faults = []struct {
 	{PortOpenLie, "after the HTTP listener is deleted, Enumerate says so, but 5985 still answers"},
 	{PolicyRefresh, "a policy refresh brings the HTTP listener back one second after it was deleted"},
 	{TaskDead, "the task scheduler takes tasks and never starts them"},
+	{OnBattery, "the computer runs on a battery: a task that does not say otherwise is not started"},
 	{EnrollDenied, "the CA denies the computer's request"},
 	{EnrollPending, "the CA leaves the computer's request pending"},
 	{EnrollFailed, "certreq cannot reach the CA"},

@@ -80,31 +80,16 @@ func inRemotes(remotes []string, a netip.Addr) bool {
 	if len(remotes) == 0 {
 		return true
 	}
-	for _, s := range remotes {
-		if p, err := netip.ParsePrefix(s); err == nil && p.Contains(a) {
-			return true
-		}
-		if one, err := netip.ParseAddr(s); err == nil && one == a {
-			return true
-		}
-		if lo, hi, ok := strings.Cut(s, "-"); ok {
-			l, err1 := netip.ParseAddr(lo)
-			u, err2 := netip.ParseAddr(hi)
-			if err1 == nil && err2 == nil && l.Compare(a) <= 0 && a.Compare(u) <= 0 {
-				return true
-			}
-		}
-		if s == "LocalSubnet" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(remotes, func(s string) bool {
+		r, ok := remoteRange(s)
+		return s == "LocalSubnet" || ok && a.BitLen() == r.from.BitLen() && r.from.Compare(a) <= 0 && a.Compare(r.to) <= 0
+	})
 }
 
 // firewallAllows decides about a connection: block beats allow, and what no rule
 // allows is refused while the profile is on.
 func (h *Host) firewallAllows(port int, remote string) bool {
-	if on, ok := h.reg.Num(firewallKey+`\DomainProfile`, "EnableFirewall"); ok && on == 0 {
+	if h.profile("EnableFirewall", 1) == 0 {
 		return true
 	}
 	a, err := netip.ParseAddr(remote)
@@ -118,8 +103,12 @@ func (h *Host) firewallAllows(port int, remote string) bool {
 	case h.cfg.HTTPSPort:
 		port = 5986
 	}
-	allowed := false
-	for _, v := range h.reg.Values(firewallKey + `\FirewallRules`) {
+	rules := h.reg.Values(policyFirewallKey + `\FirewallRules`)
+	if h.profile("AllowLocalPolicyMerge", 1) != 0 {
+		rules = append(slices.Clip(rules), h.reg.Values(firewallKey+`\FirewallRules`)...)
+	}
+	allowed := h.profile("DefaultInboundAction", 1) == 0
+	for _, v := range rules {
 		if !strings.Contains(v.Text, "598") && strings.Contains(v.Text, "LPort=2") {
 			continue // one of the many about other ports
 		}
@@ -132,7 +121,19 @@ func (h *Host) firewallAllows(port int, remote string) bool {
 		}
 		allowed = true
 	}
-	return allowed
+	return allowed && h.profile("DoNotAllowExceptions", 0) == 0
+}
+
+const policyFirewallKey = `SOFTWARE\Policies\Microsoft\WindowsFirewall`
+
+// profile is a setting of the domain profile: the policy's wins.
+func (h *Host) profile(name string, def uint64) uint64 {
+	for _, key := range []string{policyFirewallKey, firewallKey} {
+		if n, ok := h.reg.Num(key+`\DomainProfile`, name); ok {
+			return n
+		}
+	}
+	return def
 }
 
 // dropLog is where the firewall writes what it drops, if it is told to.
@@ -193,22 +194,9 @@ func (h *Host) addRule(id string, args map[string]string) {
 		case strings.Contains(a, ":"):
 			b.WriteString("RA6=" + a + "|")
 		default:
-			b.WriteString("RA4=" + a + "|")
+			b.WriteString("RA4=" + stored(a) + "|")
 		}
 	}
 	b.WriteString("Name=" + args["name"] + "|")
 	h.reg.SetText(firewallKey+`\FirewallRules`, id, b.String())
-}
-
-// deleteRules deletes every rule of the name, as netsh does, and tells how many.
-func (h *Host) deleteRules(name string) int {
-	path := firewallKey + `\FirewallRules`
-	n := 0
-	for _, v := range slices.Clone(h.reg.Values(path)) {
-		if strings.EqualFold(parseRule(v.Text).name, name) {
-			h.reg.Unset(path, v.Name)
-			n++
-		}
-	}
-	return n
 }

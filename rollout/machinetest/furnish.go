@@ -111,6 +111,9 @@ func (h *Host) SetService(name, state string) {
 	h.services[strings.ToLower(name)] = state
 }
 
+// running tells if the WinRM service runs.
+func (h *Host) running() bool { return h.services["winrm"] != "Stopped" }
+
 // allServices is the common list with this computer's differences.
 func (h *Host) allServices() []service {
 	list := make([]service, 0, 200)

@@ -157,6 +157,7 @@ func (h *Host) reboot() {
 	}
 	h.timers = nil
 	h.booted = h.now()
+	delete(h.services, "winrm") // it starts with the computer
 	if err := h.reload(); err != nil {
 		h.cfg.Log.Error("boot", "host", h.cfg.FQDN, "err", err)
 	}

@@ -2,6 +2,7 @@ package machinetest
 
 import (
 	"cmp"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -251,7 +252,7 @@ func copyKey(src, dst *key, deep bool) {
 func (r *Registry) share(path string, base []Value) { r.make(path).base = base }
 
 // query prints a key as reg query does: a blank line, the path, the values.
-func (r *Registry) query(path string, deep bool, only string) (string, bool) {
+func (r *Registry) query(path string, deep bool, only string, one bool) (string, bool) {
 	k := r.find(path)
 	if k == nil {
 		return "", false
@@ -261,17 +262,17 @@ func (r *Registry) query(path string, deep bool, only string) (string, bool) {
 	if e := elements(path); len(e) > 0 {
 		full += `\` + strings.Join(e, `\`)
 	}
-	found := printKey(&b, k, full, deep, only)
-	return b.String(), found || only == ""
+	found := printKey(&b, k, full, deep, only, one)
+	return b.String(), found || !one
 }
 
-func printKey(b *strings.Builder, k *key, path string, deep bool, only string) bool {
+func printKey(b *strings.Builder, k *key, path string, deep bool, only string, one bool) bool {
 	found := false
 	values := k.all()
-	if only != "" {
+	if one {
 		values = slices.DeleteFunc(slices.Clone(values), func(v Value) bool { return !strings.EqualFold(v.Name, only) })
 	}
-	if len(values) > 0 || (only == "" && !deep) {
+	if len(values) > 0 || (!one && !deep) {
 		fmt.Fprintf(b, "\r\n%s\r\n", path)
 		found = true
 	}
@@ -282,7 +283,7 @@ func printKey(b *strings.Builder, k *key, path string, deep bool, only string) b
 		}
 		fmt.Fprintf(b, "    %s    %s    %s\r\n", name, typeNames[v.Type], v)
 	}
-	if !deep && only == "" {
+	if !deep && !one {
 		b.WriteString("\r\n")
 		for _, s := range k.subs {
 			fmt.Fprintf(b, "%s\\%s\r\n", path, s.name)
@@ -290,7 +291,7 @@ func printKey(b *strings.Builder, k *key, path string, deep bool, only string) b
 	}
 	if deep {
 		for _, s := range k.subs {
-			found = printKey(b, s, path+`\`+s.name, true, only) || found
+			found = printKey(b, s, path+`\`+s.name, true, only, one) || found
 		}
 	}
 	return found
@@ -311,6 +312,18 @@ func parseValue(name, typ, data string) (Value, error) {
 		v = Value{Name: name, Type: DWORD, Num: n}
 	case "REG_MULTI_SZ":
 		v = Value{Name: name, Type: MultiSZ, List: strings.Split(data, `\0`)}
+	case "REG_BINARY":
+		raw, err := hex.DecodeString(data)
+		if err != nil {
+			return v, fmt.Errorf("bad REG_BINARY %q", data)
+		}
+		v = Value{Name: name, Type: Binary, Data: raw}
+	case "REG_QWORD":
+		n, err := strconv.ParseUint(data, 0, 64)
+		if err != nil {
+			return v, fmt.Errorf("bad REG_QWORD %q", data)
+		}
+		v = Value{Name: name, Type: QWORD, Num: n}
 	default:
 		return v, fmt.Errorf("unknown type %q", typ)
 	}

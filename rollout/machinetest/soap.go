@@ -38,6 +38,9 @@ func (n *node) text(name string) string {
 }
 
 func (n *node) attr(name string) string {
+	if n == nil {
+		return ""
+	}
 	for _, a := range n.Attrs {
 		if a.Name.Local == name {
 			return a.Value

@@ -28,6 +28,7 @@ type taskXML struct {
 	Triggers struct {
 		Registration *trigger `xml:"RegistrationTrigger"`
 		Boot         *trigger `xml:"BootTrigger"`
+		Time         *trigger `xml:"TimeTrigger"`
 	} `xml:"Triggers"`
 	Principals struct {
 		Principal struct {
@@ -49,9 +50,11 @@ type taskXML struct {
 }
 
 type trigger struct {
-	Delay       string `xml:"Delay"`
-	EndBoundary string `xml:"EndBoundary"`
-	Repetition  struct {
+	Enabled       *bool  `xml:"Enabled"`
+	Delay         string `xml:"Delay"`
+	StartBoundary string `xml:"StartBoundary"`
+	EndBoundary   string `xml:"EndBoundary"`
+	Repetition    struct {
 		Interval string `xml:"Interval"`
 	} `xml:"Repetition"`
 }
@@ -91,14 +94,9 @@ func (h *Host) registerTask(path, text string, force bool) uint32 {
 	if err := xml.Unmarshal([]byte(text), &def); err != nil {
 		return 0x8004131A
 	}
-	for _, t := range []*trigger{def.Triggers.Registration, def.Triggers.Boot} {
-		if t == nil {
-			continue
-		}
-		_, ok1 := parseISO(t.Delay)
-		_, ok2 := parseISO(t.Repetition.Interval)
-		if !ok1 || !ok2 {
-			return 0x80041318
+	for _, t := range []*trigger{def.Triggers.Registration, def.Triggers.Boot, def.Triggers.Time} {
+		if code := h.judgeTrigger(t, t == def.Triggers.Time); code != 0 {
+			return code
 		}
 	}
 	if len(def.Actions.Exec) == 0 {
@@ -107,37 +105,88 @@ func (h *Host) registerTask(path, text string, force bool) uint32 {
 	t := &task{path: path, def: def, result: resultNotYet}
 	h.tasks[key] = t
 	if r := def.Triggers.Registration; r != nil {
-		h.schedule(t, r)
+		h.schedule(t, r, 0)
+	}
+	if tt := def.Triggers.Time; tt != nil {
+		if start, _ := taskTime(tt.StartBoundary); start.After(h.now()) {
+			h.schedule(t, tt, start.Sub(h.now()))
+		}
 	}
 	return 0
+}
+
+// judgeTrigger has the codes of winerror.h for what a trigger may not be.
+func (h *Host) judgeTrigger(t *trigger, timed bool) uint32 {
+	if t == nil {
+		return 0
+	}
+	_, ok1 := parseISO(t.Delay)
+	_, ok2 := parseISO(t.Repetition.Interval)
+	start, ok3 := taskTime(t.StartBoundary)
+	end, ok4 := taskTime(t.EndBoundary)
+	switch {
+	case !ok1 || !ok2 || !ok3 || !ok4:
+		return 0x80041318
+	case timed && start.IsZero():
+		return 0x80041319
+	case !end.IsZero() && end.Before(h.now()):
+		return 0x8004131E
+	}
+	return 0
+}
+
+// taskTime reads a time; without an offset it is the computer's own.
+func taskTime(s string) (time.Time, bool) {
+	if s == "" {
+		return time.Time{}, true
+	}
+	for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05"} {
+		if t, err := time.ParseInLocation(form, s, time.Local); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // boot fires the task's boot trigger. The relative time of a registration
 // trigger is lost with the restart.
 func (h *Host) boot(t *task) {
 	if b := t.def.Triggers.Boot; b != nil {
-		h.schedule(t, b)
+		h.schedule(t, b, 0)
+	}
+	tt := t.def.Triggers.Time
+	if tt == nil {
+		return
+	}
+	start, _ := taskTime(tt.StartBoundary)
+	switch wait := start.Sub(h.now()); {
+	case wait > 0:
+		h.schedule(t, tt, wait)
+	case t.runs == 0 && t.def.Settings.StartWhenAvailable: // a missed start is made up for, not at once
+		h.schedule(t, tt, 10*time.Minute)
 	}
 }
 
 // schedule lets the trigger fire, and again at its interval as long as the task is there.
-func (h *Host) schedule(t *task, tr *trigger) {
-	if h.has(TaskDead) || (t.def.Settings.Enabled != nil && !*t.def.Settings.Enabled) {
+func (h *Host) schedule(t *task, tr *trigger, wait time.Duration) {
+	off := func(enabled *bool) bool { return enabled != nil && !*enabled }
+	if h.has(TaskDead) || off(t.def.Settings.Enabled) || off(tr.Enabled) {
 		return
 	}
 	delay, _ := parseISO(tr.Delay)
 	interval, _ := parseISO(tr.Repetition.Interval)
 	var fire func()
 	fire = func() {
-		if h.tasks[strings.ToLower(t.path)] != t {
-			return
+		end, _ := taskTime(tr.EndBoundary)
+		if h.tasks[strings.ToLower(t.path)] != t || !end.IsZero() && h.now().After(end) {
+			return // deleted, or past its end: it is never started again
 		}
 		h.run(t)
 		if interval > 0 && h.tasks[strings.ToLower(t.path)] == t {
 			h.after(interval, fire)
 		}
 	}
-	h.after(delay, fire)
+	h.after(wait+delay, fire)
 }
 
 // startTask is a start on demand.
@@ -156,6 +205,9 @@ func (h *Host) startTask(path string) bool {
 // run executes the actions one after the other, as SYSTEM. An action that fails
 // does not keep the next from being started.
 func (h *Host) run(t *task) {
+	if stay := t.def.Settings.DisallowStartIfOnBatteries; h.has(OnBattery) && (stay == nil || *stay) {
+		return // the default is not to start
+	}
 	t.runs++
 	h.cfg.Log.Debug("task runs", "host", h.cfg.FQDN, "task", t.path)
 	code := 0

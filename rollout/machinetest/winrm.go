@@ -52,7 +52,7 @@ func (h *Host) listeners() []listener {
 
 // reload makes the doors those of the registry, as a restart of the service does.
 func (h *Host) reload() error {
-	if h.closed || h.has(Off) {
+	if h.closed || h.has(Off) || !h.running() {
 		return nil
 	}
 	if n, ok := h.reg.Num(policyKey, "AllowAutoConfig"); ok && n == 1 && !h.reg.Exists(listenerKey+`\*+HTTP`) {

@@ -3,7 +3,6 @@ package machinetest
 import (
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -43,14 +42,14 @@ func (h *Host) wmiCall(c *call) answer {
 	namespace, class := uri[:max(i, 0)], uri[i+1:]
 	verb := c.action[strings.LastIndexByte(c.action, '/')+1:]
 	switch {
-	case strings.EqualFold(class, "StdRegProv"):
+	case strings.EqualFold(class, "StdRegProv") && (strings.EqualFold(namespace, "root/default") || strings.EqualFold(namespace, "root/cimv2")):
 		return h.stdRegProv(c, verb)
-	case strings.EqualFold(class, "PS_ScheduledTask"):
+	case strings.EqualFold(class, "PS_ScheduledTask") && strings.EqualFold(namespace, "root/Microsoft/Windows/TaskScheduler"):
 		return h.scheduledTasks(c, verb)
 	case verb == "Enumerate":
 		return h.wmiEnumerate(c, namespace, class)
 	case verb == "Get":
-		for _, in := range h.instances(class) {
+		for _, in := range h.instances(namespace, class) {
 			if in.matches(c.selectors) {
 				return answer{body: render(namespace, class, in)}
 			}
@@ -99,7 +98,7 @@ func (h *Host) wmiEnumerate(c *call, namespace, class string) answer {
 			return answer{fault: filterFault("The WQL query is invalid.", f.Text)}
 		}
 	}
-	all := h.instances(q.class)
+	all := h.instances(namespace, q.class)
 	switch {
 	case all == nil && f != nil:
 		return answer{fault: filterFault("The specified class does not exist in the given namespace.", f.Text)}
@@ -118,78 +117,6 @@ func (h *Host) wmiEnumerate(c *call, namespace, class string) answer {
 		}
 	}
 	return h.enumerate(c, items)
-}
-
-// query is a WQL SELECT with comparisons joined by AND or OR.
-type query struct {
-	class   string
-	columns []string
-	any     [][]comparison // OR of ANDs
-}
-
-type comparison struct{ name, op, value string }
-
-var (
-	selectForm = regexp.MustCompile(`(?is)^\s*select\s+(.+?)\s+from\s+(\w+)(?:\s+where\s+(.+?))?\s*$`)
-	compare    = regexp.MustCompile(`(?i)^\s*\(?\s*(\w+)\s*(=|<>|!=|like)\s*(?:'([^']*)'|"([^"]*)"|([\w.-]+))\s*\)?\s*$`)
-	orWord     = regexp.MustCompile(`(?i)\s+or\s+`)
-	andWord    = regexp.MustCompile(`(?i)\s+and\s+`)
-)
-
-func parseWQL(s string) (query, bool) {
-	m := selectForm.FindStringSubmatch(s)
-	if m == nil {
-		return query{}, false
-	}
-	q := query{class: m[2]}
-	if strings.TrimSpace(m[1]) != "*" {
-		for _, col := range strings.Split(m[1], ",") {
-			q.columns = append(q.columns, strings.TrimSpace(col))
-		}
-	}
-	if m[3] == "" {
-		return q, true
-	}
-	for _, or := range orWord.Split(strings.Trim(m[3], "() "), -1) {
-		var all []comparison
-		for _, and := range andWord.Split(or, -1) {
-			p := compare.FindStringSubmatch(and)
-			if p == nil {
-				return q, false
-			}
-			all = append(all, comparison{p[1], strings.ToLower(p[2]), p[3] + p[4] + p[5]})
-		}
-		q.any = append(q.any, all)
-	}
-	return q, true
-}
-
-func (q query) accepts(in instance) bool {
-	if len(q.any) == 0 {
-		return true
-	}
-	for _, all := range q.any {
-		ok := true
-		for _, c := range all {
-			ok = ok && c.holds(in.get(c.name))
-		}
-		if ok {
-			return true
-		}
-	}
-	return false
-}
-
-func (c comparison) holds(v string) bool {
-	switch c.op {
-	case "=":
-		return strings.EqualFold(v, c.value)
-	case "like":
-		p := "(?i)^" + strings.ReplaceAll(regexp.QuoteMeta(c.value), "%", ".*") + "$"
-		ok, err := regexp.MatchString(p, v)
-		return err == nil && ok
-	}
-	return !strings.EqualFold(v, c.value)
 }
 
 func fieldXML(f field) string {
@@ -227,33 +154,43 @@ func fragment(namespace, class string, in instance, columns []string) string {
 	return b.String()
 }
 
-// instances of a class; nil when the class does not exist.
-func (h *Host) instances(class string) []instance {
-	name, domain := h.identity()
-	switch strings.ToLower(class) {
-	case "win32_computersystem":
+// instances of a class; nil when the namespace has no such class.
+func (h *Host) instances(namespace, class string) []instance {
+	list := classes[strings.ToLower(namespace+"/"+class)]
+	if list == nil {
+		return nil
+	}
+	if all := list(h); all != nil {
+		return all
+	}
+	return []instance{}
+}
+
+// classes are those that are asked for, in their namespaces.
+var classes = map[string]func(*Host) []instance{
+	"root/cimv2/win32_computersystem": func(h *Host) []instance {
+		name, domain := h.identity()
 		role := map[int]string{1: "1", 2: "5", 3: "3"}[h.cfg.Product]
 		return []instance{{{"DNSHostName", name}, {"Domain", domain}, {"DomainRole", role}, {"Manufacturer", "Example"}, {"Name", strings.ToUpper(name)}, {"PartOfDomain", "true"}}}
-	case "win32_operatingsystem":
+	},
+	"root/cimv2/win32_operatingsystem": func(h *Host) []instance {
 		return []instance{{{"BuildNumber", "20348"}, {"Caption", "Microsoft Windows Server 2022 Standard"}, {"LastBootUpTime", datetime(h.booted)},
 			{"LocalDateTime", datetime(h.now())}, {"OSLanguage", "1033"}, {"ProductType", strconv.Itoa(h.cfg.Product)}, {"Version", "10.0.20348"}}}
-	case "win32_service":
-		var list []instance
+	},
+	"root/cimv2/win32_service": func(h *Host) (list []instance) {
 		for _, s := range h.allServices() {
 			list = append(list, instance{{"Name", s.name}, {"StartMode", s.start}, {"State", s.state}})
 		}
 		return list
-	case "msft_nettcpconnection":
-		return h.connections()
-	case "msft_scheduledtask":
-		list := []instance{}
+	},
+	"root/standardcimv2/msft_nettcpconnection": (*Host).connections,
+	"root/microsoft/windows/taskscheduler/msft_scheduledtask": func(h *Host) (list []instance) {
 		for _, t := range h.tasks {
 			i := strings.LastIndexByte(t.path, '\\')
 			list = append(list, instance{{"State", "3"}, {"TaskName", t.path[i+1:]}, {"TaskPath", t.path[:i+1]}, {"URI", t.path}})
 		}
 		return list
-	}
-	return nil
+	},
 }
 
 // connections are the established ones on WinRM's ports, and one of somebody
