@@ -19,6 +19,10 @@ func parentDN(dn string) string {
 	return ""
 }
 
+// Canonical writes a distinguished name the way canonicalName does: corp.example/Servers/Web. It is empty for what is
+// no distinguished name.
+func Canonical(dn string) string { return canonical(dn) }
+
 // canonical writes OU=Web,OU=Servers,DC=corp,DC=example as corp.example/Servers/Web, a slash in a name as \/, the way
 // canonicalName does. What is no distinguished name gives nothing.
 func canonical(dn string) string {

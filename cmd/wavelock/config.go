@@ -9,11 +9,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
+	"wavelock/ldapdisco"
 	"wavelock/rollout"
 )
 
@@ -62,10 +64,11 @@ type Credential struct {
 	KDCs         []string `yaml:"kdcs"` // host:port; empty: found by DNS
 }
 
-// Tier gives a credential to the hosts of an OU or a role.
+// Tier gives a credential to some hosts. What is given of OU, role and zone has to fit all together.
 type Tier struct {
-	OU         string       `yaml:"ou"`
+	OU         string       `yaml:"ou"` // corp.example/Servers or OU=Servers,DC=corp,DC=example; what lies below it too
 	Role       rollout.Role `yaml:"role"`
+	Zone       rollout.Zone `yaml:"zone"`
 	Credential string       `yaml:"credential"`
 }
 
@@ -145,8 +148,25 @@ func loadConfig(path string) (Config, error) {
 	if err := cfg.validate(); err != nil {
 		return cfg, &configError{path, err}
 	}
+	for i := range cfg.Tiers {
+		cfg.Tiers[i].OU = canonicalOU(cfg.Tiers[i].OU)
+	}
+	for i := range cfg.Zones {
+		cfg.Zones[i].OU = canonicalOU(cfg.Zones[i].OU)
+	}
 	return cfg, nil
 }
+
+// canonicalOU takes an OU in either of its two forms.
+func canonicalOU(ou string) string {
+	if strings.Contains(ou, "=") {
+		return ldapdisco.Canonical(ou)
+	}
+	return strings.TrimRight(ou, "/")
+}
+
+// plainOU reports whether canonicalOU can do something with it.
+func plainOU(ou string) bool { return ou == "" || canonicalOU(ou) != "" }
 
 func unwrapPath(err error) error {
 	var p *fs.PathError
@@ -191,7 +211,13 @@ func (c Config) validate() error {
 	for i, t := range c.Tiers {
 		_, ok := c.Credentials[t.Credential]
 		bad(!ok, "tiers, entry %d: there is no credential %q", i+1, t.Credential)
-		bad(t.OU == "" && t.Role == "", "tiers, entry %d: an ou or a role is needed", i+1)
+		bad(t.OU == "" && t.Role == "" && t.Zone == "", "tiers, entry %d: an ou, a role or a zone is needed", i+1)
+		bad(!plainOU(t.OU), "tiers, entry %d: %q is no distinguished name", i+1, t.OU)
+		bad(t.Zone != "" && !slices.ContainsFunc(c.Zones, func(z ZoneRule) bool { return z.Zone == t.Zone }), "tiers, entry %d: there is no zone %q", i+1, t.Zone)
+	}
+	for i, z := range c.Zones {
+		bad(z.Zone == "", "zones, entry %d: the zone has no name", i+1)
+		bad(!plainOU(z.OU), "zones, entry %d: %q is no distinguished name", i+1, z.OU)
 	}
 	bad(c.Goal.Actions() == nil, "goal: %q is neither secure nor close", c.Goal)
 	bad(c.Limits.Parallel < 1 || c.Limits.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", c.Limits.Parallel)
@@ -208,6 +234,18 @@ func (c Config) validate() error {
 }
 
 func (c Credential) validate() error {
+	sources := 0
+	for _, s := range []string{c.PasswordFile, c.PasswordEnv, c.Keytab, c.CCache} {
+		if s != "" {
+			sources++
+		}
+	}
+	if sources > 1 {
+		return errors.New("give one of password_file, password_env, keytab and ccache; without any, you are asked")
+	}
+	if c.Kind != "kerberos" && c.Keytab+c.CCache != "" {
+		return errors.New("keytab and ccache are for kind: kerberos")
+	}
 	switch c.Kind {
 	case "ntlm", "simple":
 		if c.User == "" {

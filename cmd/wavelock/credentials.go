@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/term"
@@ -21,6 +22,7 @@ func (a *app) secret(cfg Config, name string, c Credential) (logon.Secret, error
 		if err != nil {
 			return "", failWith(exitUsage, "see credentials."+name+" in the configuration", "read the password of credential %q: %w", name, err)
 		}
+		a.warnOpen(cfg.path(c.PasswordFile))
 		return logon.Secret(strings.TrimRight(string(b), "\r\n")), nil
 	case c.PasswordEnv != "":
 		v, ok := os.LookupEnv(c.PasswordEnv)
@@ -28,6 +30,9 @@ func (a *app) secret(cfg Config, name string, c Credential) (logon.Secret, error
 			return "", failWith(exitUsage, "set it, or use password_file", "the environment variable %s with the password of credential %q is not set", c.PasswordEnv, name)
 		}
 		return logon.Secret(v), nil
+	}
+	if s, ok := a.typed[c.User]; ok {
+		return s, nil
 	}
 	f, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -39,7 +44,23 @@ func (a *app) secret(cfg Config, name string, c Credential) (logon.Secret, error
 	if err != nil {
 		return "", fmt.Errorf("read the password of credential %q: %w", name, err)
 	}
+	if a.typed == nil {
+		a.typed = map[string]logon.Secret{}
+	}
+	a.typed[c.User] = logon.Secret(b) // two credentials of one account ask once
 	return logon.Secret(b), nil
+}
+
+// warnOpen says that a file with a secret can be read by others.
+func (a *app) warnOpen(file string) {
+	info, err := os.Stat(file)
+	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 && !a.warned[file] {
+		if a.warned == nil {
+			a.warned = map[string]bool{}
+		}
+		a.warned[file] = true
+		fmt.Fprintf(a.err, "wavelock: warning: others can read %s; chmod 600 keeps them out\n", file)
+	}
 }
 
 // split takes CORP\name and name@corp.example apart.
@@ -120,11 +141,15 @@ func (a *app) hostLogins(cfg Config) (*hostLogins, error) {
 // forHost is the login of the first tier that the host belongs to.
 func (l *hostLogins) forHost(h rollout.Host) logon.Login {
 	for _, t := range l.tiers {
-		if (t.Role != "" && h.Has(t.Role)) || (t.OU != "" && inOU(h.OU, t.OU)) {
+		if t.fits(h) {
 			return l.byName[t.Credential]
 		}
 	}
 	return l.byName[l.fallback]
+}
+
+func (t Tier) fits(h rollout.Host) bool {
+	return (t.Role == "" || h.Has(t.Role)) && (t.OU == "" || inOU(h.OU, t.OU)) && (t.Zone == "" || h.Zone == t.Zone)
 }
 
 func inOU(have, ou string) bool {

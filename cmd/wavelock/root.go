@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"wavelock/ldapdisco/logon"
 )
 
 // app is the program's surroundings and the flags that every command shares.
@@ -24,6 +26,9 @@ type app struct {
 	noColor bool
 	quiet   bool
 	verbose bool
+
+	typed  map[string]logon.Secret // passwords that were asked for, by account
+	warned map[string]bool         // files that others can read
 }
 
 func newApp(in io.Reader, out, err io.Writer) *app {
