@@ -30,6 +30,8 @@ type Config struct {
 	Credentials map[string]Credential `yaml:"credentials"`
 	Tiers       []Tier                `yaml:"tiers"`
 
+	Relay Relay `yaml:"relay"` // to the CA, for hosts whose route is relay
+
 	Select Select             `yaml:"select"`
 	Goal   rollout.Goal       `yaml:"goal"`
 	Policy rollout.Policy     `yaml:"policy"`
@@ -219,6 +221,7 @@ func (c Config) validate() error {
 		bad(z.Zone == "", "zones, entry %d: the zone has no name", i+1)
 		bad(!plainOU(z.OU), "zones, entry %d: %q is no distinguished name", i+1, z.OU)
 	}
+	c.Relay.validate(c, bad)
 	bad(c.Goal.Actions() == nil, "goal: %q is neither secure nor close", c.Goal)
 	bad(c.Limits.Parallel < 1 || c.Limits.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", c.Limits.Parallel)
 	bad(c.Limits.Timeout <= 0 || c.Limits.StepTime <= 0, "limits: timeout and step_time have to be positive")

@@ -80,10 +80,10 @@ func (a *app) login(cfg Config, name string) (logon.Login, error) {
 	if !ok {
 		return nil, failWith(exitUsage, "add it under credentials", "there is no credential %q in the configuration", name)
 	}
-	domain, user := splitUser(c.User)
 	if c.Kind == "kerberos" {
-		return a.kerberos(cfg, name, c, domain, user)
+		return a.kerberos(cfg, name, c)
 	}
+	domain, user := splitUser(c.User)
 	password, err := a.secret(cfg, name, c)
 	if err != nil {
 		return nil, err
@@ -94,14 +94,10 @@ func (a *app) login(cfg Config, name string) (logon.Login, error) {
 	return logon.NTLM(domain, user, password), nil
 }
 
-func (a *app) kerberos(cfg Config, name string, c Credential, realm, user string) (logon.Login, error) {
-	k := logon.KerberosConfig{Realm: strings.ToUpper(realm), User: user, Keytab: cfg.path(c.Keytab), CCache: cfg.path(c.CCache), KDCs: c.KDCs}
-	if c.Keytab == "" && c.CCache == "" {
-		password, err := a.secret(cfg, name, c)
-		if err != nil {
-			return nil, err
-		}
-		k.Password = password
+func (a *app) kerberos(cfg Config, name string, c Credential) (logon.Login, error) {
+	k, err := a.kerberosOf(cfg, name, c)
+	if err != nil {
+		return nil, err
 	}
 	l, err := logon.Kerberos(k)
 	if err != nil {

@@ -76,12 +76,16 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 	if err != nil {
 		return err
 	}
+	issuer, err := a.issuer(ctx, cfg, plan)
+	if err != nil {
+		return err
+	}
 	_, state, err := replay(ctx, j, plan.ID)
 	if err != nil {
 		return err
 	}
 	show := newProgress(a, plan, state.Seq)
-	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet}, Actor: person(), Parallel: cfg.Limits.Parallel,
+	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
 		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: show.event, Seen: a.keep(j), Stay: o.Stay})
 	ending, err := a.drive(ctx, j, plan, e, show)
 	if err != nil {

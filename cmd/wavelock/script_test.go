@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
+			"ca-manager":  cmdCAManager,
 			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
 		},
 	})
@@ -137,6 +138,23 @@ func cmdBreak(ts *testscript.TestScript, neg bool, args []string) {
 func cmdMend(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 3, "mend DIR HOST FAULT")
 	ts.Check(labOf(ts, args[0]).Mend(args[1], args[2]))
+}
+
+// ca-manager DIR issue|refuse decides every request that waits at the lab's CA.
+func cmdCAManager(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2 && (args[1] == "issue" || args[1] == "refuse"), "ca-manager DIR issue|refuse")
+	ca := labOf(ts, args[0]).CA()
+	waiting := ca.Waiting()
+	if len(waiting) == 0 {
+		ts.Fatalf("no request waits")
+	}
+	for _, id := range waiting {
+		if args[1] == "issue" {
+			ts.Check(ca.Approve(id))
+		} else {
+			ts.Check(ca.Refuse(id))
+		}
+	}
 }
 
 // rewrite FILE REGEXP TEXT changes a file; it is an error if nothing matches.

@@ -129,6 +129,19 @@ func (ca *CA) manage(id int, decide func(*submission)) error {
 	return nil
 }
 
+// Waiting are the numbers of the requests that nobody has decided.
+func (ca *CA) Waiting() (ids []int) {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	for id, s := range ca.pending {
+		if !s.approved && !s.refused && s.done == nil && s.denied == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // Retrieve asks for what became of a pending request.
 func (ca *CA) Retrieve(ctx context.Context, id int) ([]byte, error) {
 	ca.mu.Lock()

@@ -2,11 +2,7 @@ package lab
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -41,6 +37,7 @@ type Config struct {
 	Faults  map[string]int // so many computers with this fault, chosen by the seed
 	// Troubles gives some computers what every domain has; see Troubles.
 	Troubles bool
+	Validity time.Duration // of the certificates that the CA issues; a year when 0
 	Log      *slog.Logger
 }
 
@@ -51,6 +48,8 @@ type Lab struct {
 	accounts *logontest.Directory
 	ldap     *ldaptest.Server
 	ca       *adcstest.CA
+	ca01     *adcstest.Service // the CA's computer
+	kdc      *logontest.KDC
 	dns      *dns.Server
 	resolver string
 	names    []string // in the order of their making
@@ -77,6 +76,7 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 	l := &Lab{cfg: cfg, password: "Lab-" + hex.EncodeToString(raw), hosts: map[string]*machinetest.Host{}, records: map[string]string{}, ous: map[string]string{}}
 	l.accounts = logontest.NewDirectory("CORP", domain)
 	l.accounts.Add(account, l.password)
+	l.accounts.Add(relayAccount, l.password)
 	for _, make := range []func() error{l.takeAddresses, l.makeCA, l.makeDirectory, l.makeHosts, l.makeDNS, l.makeFaults} {
 		if err := errors.Join(ctx.Err(), make()); err != nil {
 			l.Close()
@@ -90,6 +90,16 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 func (l *Lab) Close() {
 	for _, h := range l.hosts {
 		h.Close()
+	}
+	if l.ca01 != nil {
+		if err := l.ca01.Close(); err != nil {
+			l.cfg.Log.Debug("close the CA", "err", err)
+		}
+	}
+	if l.kdc != nil {
+		if err := l.kdc.Close(); err != nil {
+			l.cfg.Log.Debug("close the KDC", "err", err)
+		}
 	}
 	if l.ldap != nil {
 		if err := l.ldap.Close(); err != nil {
@@ -116,38 +126,6 @@ func (l *Lab) takeAddresses() error {
 		}
 	}
 	return fmt.Errorf("every block of addresses is taken: %w", err)
-}
-
-func (l *Lab) makeCA() error {
-	ca, err := adcstest.New(adcstest.Config{Name: "CORP-CA01-CA", Host: "ca01", Domain: domain, Templates: []adcstest.Template{{Name: template, OID: oid}}})
-	l.ca = ca
-	return err
-}
-
-func (l *Lab) makeDirectory() error {
-	cert, err := l.controllerCertificate()
-	if err != nil {
-		return fmt.Errorf("certify the domain controller: %w", err)
-	}
-	s, err := ldaptest.Start(ldaptest.Config{Directory: l.accounts, Host: "dc1." + domain, Certificate: cert, Roots: l.ca.Roots()})
-	if err != nil {
-		return fmt.Errorf("start the directory: %w", err)
-	}
-	l.ldap = s
-	return errors.Join(
-		s.AddAuthority(l.ca.Name(), "ca01."+domain, l.ca.Issuing(), template),
-		s.AddRoot("CORP Root CA", l.ca.Root()),
-		s.AddTemplate(template,
-			ldaptest.Attribute{Name: "msPKI-Cert-Template-OID", Values: []string{oid}},
-			ldaptest.Attribute{Name: "msPKI-Template-Schema-Version", Values: []string{"2"}},
-			ldaptest.Attribute{Name: "msPKI-Certificate-Name-Flag", Values: []string{"402653184"}}, // DNS name as CN and in the SAN
-			ldaptest.Attribute{Name: "msPKI-Enrollment-Flag", Values: []string{"32"}},
-			ldaptest.Attribute{Name: "flags", Values: []string{"131648"}},
-			ldaptest.Attribute{Name: "msPKI-Minimal-Key-Size", Values: []string{"2048"}},
-			ldaptest.Attribute{Name: "nTSecurityDescriptor", Values: []string{ldaptest.EnrollDescriptor(ldaptest.RIDDomainComputers)}},
-			ldaptest.Attribute{Name: "pKIExtendedKeyUsage", Values: []string{"1.3.6.1.5.5.7.3.1"}},
-			ldaptest.Attribute{Name: "pKIExpirationPeriod", Values: []string{ldaptest.Period(365 * 24 * time.Hour)}},
-			ldaptest.Attribute{Name: "pKIOverlapPeriod", Values: []string{ldaptest.Period(42 * 24 * time.Hour)}}))
 }
 
 // kinds are the sorts of computers, in the shares of their order.
@@ -192,20 +170,6 @@ func (l *Lab) addHost(i int, name, ou, os string) error {
 	l.names = append(l.names, fqdn)
 	l.hosts[fqdn], l.records[fqdn], l.ous[fqdn] = h, address, ou
 	return nil
-}
-
-// enroll hands a computer's request to the CA, in the computer's name.
-func (l *Lab) enroll(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
-	der, err := l.ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
-	var pending *adcstest.Pending
-	var denied *adcstest.Denied
-	switch {
-	case errors.As(err, &pending):
-		return nil, &machinetest.EnrollError{Pending: true}
-	case errors.As(err, &denied):
-		return nil, &machinetest.EnrollError{HRESULT: denied.HRESULT}
-	}
-	return der, err
 }
 
 // makeDNS answers for every computer and for the domain controller.
@@ -307,25 +271,4 @@ func keys(m map[string]int) func(func(string) bool) {
 			}
 		}
 	}
-}
-
-// controllerCertificate is the one for LDAPS, from the domain's own CA.
-func (l *Lab) controllerCertificate() (*tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		return nil, err
-	}
-	der, err := l.ca.Issue(context.Background(), adcstest.Request{Account: "DC1$", FQDN: "dc1." + domain, Template: template, CSR: csr})
-	if err != nil {
-		return nil, err
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der, l.ca.Issuing()}, PrivateKey: key, Leaf: leaf}, nil
 }

@@ -153,6 +153,10 @@ directory:
 credentials:
   directory: {kind: ntlm, user: CORP\%s, password_file: password}
   hosts: {kind: ntlm, user: CORP\%s, password_file: password}
+  relay: {kind: kerberos, user: %s@CORP.EXAMPLE, password_file: password, kdcs: ["%s"]}
+relay:
+  credential: relay
+  mapper_port: %d
 select:
   ous: [%s]
 goal: close
@@ -168,5 +172,5 @@ waves:
   - {name: rest, in_flight: 20, limit: 3}
 limits:
   parallel: 40
-`, l.resolver, l.ldap.SecureURL(), account, account, ous, template, max(2, n/8))
+`, l.resolver, l.ldap.SecureURL(), account, account, relayAccount, l.kdc.Addr(), l.ca01.MapperAddr().Port(), ous, template, max(2, n/8))
 }

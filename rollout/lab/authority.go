@@ -1,0 +1,147 @@
+package lab
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"wavelock/ldapdisco/ldaptest"
+	"wavelock/ldapdisco/logon/logontest"
+	"wavelock/pki/adcstest"
+	"wavelock/rollout/machinetest"
+)
+
+const (
+	caHost       = "ca01." + domain
+	relayAccount = "svc-wavelock" // may enroll by the relay template, and nobody else may
+)
+
+// relayRID is the relative id of that account.
+const relayRID = 1601
+
+// published is a template, once for the CA and once for the directory.
+type published struct {
+	adcstest.Template
+	nameFlags, enrollmentFlags string
+	enroll                     uint32 // relative id of who may
+}
+
+var issued = []published{
+	{adcstest.Template{Name: template, OID: oid}, "402653184", "32", ldaptest.RIDDomainComputers}, // DNS name as CN and in the SAN; autoenrollment
+	{adcstest.Template{Name: "WinRMRelay", OID: oid + ".1", SuppliesSubject: true, Enroll: []string{relayAccount}}, "1", "0", relayRID},
+	{adcstest.Template{Name: "WinRMApproved", OID: oid + ".2", SuppliesSubject: true, Pend: true, Enroll: []string{relayAccount}}, "1", "2", relayRID},
+}
+
+func (l *Lab) makeCA() error {
+	cfg := adcstest.Config{Name: "CORP-CA01-CA", Host: "ca01", Domain: domain, Validity: l.cfg.Validity}
+	for _, t := range issued {
+		cfg.Templates = append(cfg.Templates, t.Template)
+	}
+	var err error
+	if l.ca, err = adcstest.New(cfg); err != nil {
+		return err
+	}
+	if l.kdc, err = logontest.StartKDC(l.accounts); err != nil {
+		return fmt.Errorf("start the KDC: %w", err)
+	}
+	host := &logontest.Host{Directory: l.accounts, NetBIOSName: "CA01", DNSName: caHost, Keytab: l.kdc.Register("host/" + caHost)}
+	address := netip.AddrFrom4([4]byte{127, byte(l.first), 0, 1}).String()
+	if l.ca01, err = l.ca.Serve(adcstest.Endpoint{Host: host, Account: l.account, Address: address, Log: l.cfg.Log}); err != nil {
+		return err
+	}
+	l.records[caHost] = address
+	return nil
+}
+
+// CA is the domain's authority, for whoever wants to play its manager or make it unkind.
+func (l *Lab) CA() *adcstest.CA { return l.ca }
+
+// account is what the directory knows of an account that logs on to the CA.
+func (l *Lab) account(user string) (adcstest.Account, bool) {
+	_, name, _ := strings.Cut(user, `\`)
+	fqdn := strings.ToLower(strings.TrimSuffix(name, "$")) + "." + domain
+	if !strings.HasSuffix(name, "$") || l.hosts[fqdn] == nil {
+		return adcstest.Account{}, false
+	}
+	return adcstest.Account{FQDN: fqdn}, true
+}
+
+func (l *Lab) makeDirectory() error {
+	cert, err := l.controllerCertificate()
+	if err != nil {
+		return fmt.Errorf("certify the domain controller: %w", err)
+	}
+	s, err := ldaptest.Start(ldaptest.Config{Directory: l.accounts, Host: "dc1." + domain, Certificate: cert, Roots: l.ca.Roots(), Keytab: l.kdc.Register("ldap/dc1." + domain)})
+	if err != nil {
+		return fmt.Errorf("start the directory: %w", err)
+	}
+	l.ldap = s
+	var names []string
+	for _, t := range issued {
+		names = append(names, t.Name)
+		if err := s.AddTemplate(t.Name, l.templateAttributes(t)...); err != nil {
+			return err
+		}
+	}
+	return errors.Join(s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()))
+}
+
+// templateAttributes is a template as the directory holds it.
+func (l *Lab) templateAttributes(t published) []ldaptest.Attribute {
+	validity := l.cfg.Validity
+	if validity == 0 {
+		validity = 365 * 24 * time.Hour
+	}
+	one := func(name, value string) ldaptest.Attribute {
+		return ldaptest.Attribute{Name: name, Values: []string{value}}
+	}
+	return []ldaptest.Attribute{
+		one("msPKI-Cert-Template-OID", t.OID), one("msPKI-Template-Schema-Version", "2"), one("msPKI-Certificate-Name-Flag", t.nameFlags),
+		one("msPKI-Enrollment-Flag", t.enrollmentFlags), one("flags", "131648"), one("msPKI-Minimal-Key-Size", "2048"),
+		one("nTSecurityDescriptor", ldaptest.EnrollDescriptor(t.enroll)), one("pKIExtendedKeyUsage", "1.3.6.1.5.5.7.3.1"),
+		one("pKIExpirationPeriod", ldaptest.Period(validity)), one("pKIOverlapPeriod", ldaptest.Period(validity*42/365)),
+	}
+}
+
+// enroll hands a computer's request to the CA, in the computer's name.
+func (l *Lab) enroll(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
+	der, err := l.ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
+	var pending *adcstest.Pending
+	var denied *adcstest.Denied
+	switch {
+	case errors.As(err, &pending):
+		return nil, &machinetest.EnrollError{Pending: true}
+	case errors.As(err, &denied):
+		return nil, &machinetest.EnrollError{HRESULT: denied.HRESULT}
+	}
+	return der, err
+}
+
+// controllerCertificate is the one for LDAPS, from the domain's own CA.
+func (l *Lab) controllerCertificate() (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return nil, err
+	}
+	der, err := l.ca.Issue(context.Background(), adcstest.Request{Account: "DC1$", FQDN: "dc1." + domain, Template: template, CSR: csr})
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der, l.ca.Issuing()}, PrivateKey: key, Leaf: leaf}, nil
+}
