@@ -80,7 +80,7 @@ func TestKilledRunsEndAsAnUninterruptedOne(t *testing.T) {
 	dir, plan = prepare(t, hosts, "--latency", "15ms")
 	random := rand.New(rand.NewPCG(1, 2))
 	kills := 0
-	for range 40 {
+	for range 12 {
 		c := program(dir, "run", plan, "--yes", "--quiet")
 		var out bytes.Buffer
 		c.Stdout, c.Stderr = &out, &out
