@@ -35,11 +35,8 @@ require (
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect
 	github.com/ChrisTrenkamp/goxpath v0.0.0-20210404020558-97928f7e12b6 // indirect
 	github.com/bodgit/windows v1.0.1 // indirect
-<<<<<<< HEAD
-	github.com/cpuguy83/go-md2man/v2 v2.0.6 // indirect
-=======
 	github.com/chromedp/sysutil v1.1.0 // indirect
->>>>>>> 3502bf5 (cmd: watch a campaign in a browser; web: an icon, and tables that fit)
+	github.com/cpuguy83/go-md2man/v2 v2.0.6 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/geoffgarside/ber v1.1.0 // indirect
 	github.com/go-json-experiment/json v0.0.0-20250725192818-e39067aee2d2 // indirect
