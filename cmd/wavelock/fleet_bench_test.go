@@ -3,13 +3,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"flag"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,13 +42,6 @@ func fleetWaves(config string) string {
 		strings.Replace(limits, "parallel: 40", "parallel: 200", 1)
 }
 
-// program is this test binary as wavelock, in a process of its own.
-func program(dir string, args ...string) *exec.Cmd {
-	c := exec.Command(os.Args[0], append([]string{"--config", filepath.Join(dir, "wavelock.yaml")}, args...)...)
-	c.Env = append(os.Environ(), "WAVELOCK_TEST_MAIN=1")
-	return c
-}
-
 // measure runs the command to its end and reports CPU time a host and peak memory.
 func measure(b *testing.B, name string, c *exec.Cmd) time.Duration {
 	b.Helper()
@@ -68,40 +58,4 @@ func measure(b *testing.B, name string, c *exec.Cmd) time.Duration {
 		b.ReportMetric(float64(usage.Maxrss)/1024, name+"-MB")
 	}
 	return took
-}
-
-// startLab starts a lab in a process of its own, which ends with the test.
-func startLab(tb testing.TB, dir string, hosts int, more ...string) {
-	tb.Helper()
-	c := exec.Command(os.Args[0], append([]string{"lab", "up", "--hosts", strconv.Itoa(hosts), "--dir", dir}, more...)...)
-	c.Env = append(os.Environ(), "WAVELOCK_TEST_MAIN=1")
-	stderr, err := c.StderrPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		c.Process.Kill()
-		c.Wait()
-	})
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "are up") {
-			return
-		}
-	}
-	tb.Fatalf("the lab did not start: %v", lines.Err())
-}
-
-func rewrite(tb testing.TB, file string, change func(string) string) {
-	tb.Helper()
-	text, err := os.ReadFile(file)
-	if err == nil {
-		err = os.WriteFile(file, []byte(change(string(text))), 0o600)
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
 }
