@@ -23,7 +23,11 @@ func (c Config) resolver() *net.Resolver {
 	}
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		d := net.Dialer{Timeout: 5 * time.Second}
-		return d.DialContext(ctx, network, c.Resolver)
+		conn, err := d.DialContext(ctx, network, c.Resolver)
+		if err != nil && strings.HasPrefix(network, "udp") {
+			return d.DialContext(ctx, "tcp", c.Resolver) // where there is no UDP, as under Wine
+		}
+		return conn, err
 	}}
 }
 

@@ -50,7 +50,7 @@ type Lab struct {
 	ca       *adcstest.CA
 	ca01     *adcstest.Service // the CA's computer
 	kdc      *logontest.KDC
-	dns      *dns.Server
+	dns      []*dns.Server
 	resolver string
 	names    []string // in the order of their making
 	hosts    map[string]*machinetest.Host
@@ -109,8 +109,8 @@ func (l *Lab) Close() {
 	if l.block != nil {
 		l.block.Close()
 	}
-	if l.dns != nil {
-		if err := l.dns.Shutdown(); err != nil {
+	for _, s := range l.dns {
+		if err := s.Shutdown(); err != nil {
 			l.cfg.Log.Debug("close the DNS server", "err", err)
 		}
 	}
@@ -172,20 +172,40 @@ func (l *Lab) addHost(i int, name, ou, os string) error {
 	return nil
 }
 
-// makeDNS answers for every computer and for the domain controller.
+// makeDNS answers for every computer and for the domain controller, on UDP where
+// the system has it, and on TCP.
 func (l *Lab) makeDNS() error {
 	l.records["dc1."+domain] = "127.0.0.1"
+	stream, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("start the DNS server: %w", err)
+	}
+	l.resolver = stream.Addr().String()
+	servers := []*dns.Server{{Listener: stream}}
+	if packets, err := net.ListenPacket("udp", l.resolver); err == nil {
+		servers = append(servers, &dns.Server{PacketConn: packets})
+	} else {
+		l.cfg.Log.Debug("DNS is served on TCP alone", "err", err)
+	}
+	for _, s := range servers {
+		if err := l.serveDNS(s); err != nil {
+			return fmt.Errorf("start the DNS server: %w", err)
+		}
+	}
+	return nil
+}
+
+func (l *Lab) serveDNS(s *dns.Server) error {
 	ready := make(chan struct{})
-	l.dns = &dns.Server{Addr: "127.0.0.1:0", Net: "udp", Handler: dns.HandlerFunc(l.resolve), NotifyStartedFunc: func() { close(ready) }}
+	s.Handler, s.NotifyStartedFunc = dns.HandlerFunc(l.resolve), func() { close(ready) }
 	failed := make(chan error, 1)
-	go func() { failed <- l.dns.ListenAndServe() }() // ends with Close
+	go func() { failed <- s.ActivateAndServe() }() // ends with Close
 	select {
 	case <-ready:
-		l.resolver = l.dns.PacketConn.LocalAddr().String()
+		l.dns = append(l.dns, s)
 		return nil
 	case err := <-failed:
-		l.dns = nil
-		return fmt.Errorf("start the DNS server: %w", err)
+		return err
 	}
 }
 
