@@ -204,7 +204,7 @@ func unread[T any](name string, part Seen[T]) []string {
 
 func winRMAllowed(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
 	if a := o.Policy.Value.AllowAutoConfig; o.Policy.Known && a != nil && !*a {
-		return blocker(ReasonGPODisablesWinRM, everything, "the policy AllowAutoConfig is 0")
+		return blocker(ReasonGPODisablesWinRM, everything, "the policy AllowAutoConfig is 0%s", o.winner("AllowAutoConfig"))
 	}
 	return Finding{}, false
 }
@@ -229,9 +229,9 @@ func httpNotFromPolicy(_ Host, o Observation, _ Policy, _ time.Time) (Finding, b
 	auto := o.Policy.Value.AllowAutoConfig
 	switch {
 	case ok && l.Source == SourceGPO:
-		return blocker(ReasonGPOListener, onlyClosing, "the HTTP listener on %d comes from Group Policy", l.Port)
+		return blocker(ReasonGPOListener, onlyClosing, "the HTTP listener on %d comes from Group Policy%s", l.Port, o.winner("AllowAutoConfig"))
 	case o.Policy.Known && auto != nil && *auto:
-		return blocker(ReasonGPOListener, onlyClosing, "the policy AllowAutoConfig is 1 and would create the HTTP listener again")
+		return blocker(ReasonGPOListener, onlyClosing, "the policy AllowAutoConfig is 1 and would create the HTTP listener again%s", o.winner("AllowAutoConfig"))
 	}
 	return Finding{}, false
 }

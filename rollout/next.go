@@ -54,7 +54,7 @@ func Next(run HostRun, now time.Time) Step {
 		return run.stuck(StepInspect, now)
 	}
 	if run.Seen == nil || run.Failure != nil {
-		return Step{Kind: StepInspect, Why: "nothing is done to a host that was not just looked at"}
+		return Step{Kind: StepInspect, Brief: run.Action != ActObserve, Why: "nothing is done to a host that was not just looked at"}
 	}
 	if s, end := unreachable(run, now); end {
 		return s
@@ -173,7 +173,7 @@ func forbidden(run HostRun, now time.Time) (Step, bool) {
 	if f, no := a.Blocking(run.Action); no {
 		switch {
 		case (f.Reason == ReasonNotReadable || f.Reason == ReasonNotFullyObserved) && run.Done[StepInspect] <= run.Policy.Retries:
-			return Step{Kind: StepInspect, Why: f.Detail}, true
+			return Step{Kind: StepInspect, Brief: run.Action != ActObserve, Why: f.Detail}, true
 		case f.Reason == ReasonWrongHost && run.Dirty:
 			return finishUntil(Unknown, f.Reason, f.Detail, now.Add(run.lookAgain())), true
 		case f.Reason == ReasonGPOListener && !run.Dirty && run.NarrowedAt.IsZero():
@@ -258,7 +258,7 @@ func nextClose(run HostRun, now time.Time) Step {
 	}
 	if run.Policy.Quiesce > 0 && run.Seen.At.Before(run.ArmedAt) {
 		// An undo of before, had it fired until it was replaced, would have ended the brown-out unseen.
-		return Step{Kind: StepInspect, Why: "the block rule has to be there still"}
+		return Step{Kind: StepInspect, Brief: run.Action != ActObserve, Why: "the block rule has to be there still"}
 	}
 	return Step{Kind: StepRemoveHTTP, Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint}
 }

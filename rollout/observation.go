@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"wavelock/pki"
@@ -42,7 +44,9 @@ type Observation struct {
 	Firewall     Seen[Firewall]          `json:"firewall"`
 	Services     Seen[[]WindowsService]  `json:"services"`
 	Peers        Seen[[]Peer]            `json:"peers"`
-	Drops        Seen[[]Drop]            `json:"drops"` // of the firewall's log; read while HTTP is narrowed
+	Drops        Seen[[]Drop]            `json:"drops"`         // of the firewall's log; read while HTTP is narrowed
+	Admins       Seen[[]Administrator]   `json:"admins"`        // not read in a brief inspection
+	PolicyValues Seen[[]PolicyValue]     `json:"policy_values"` // that win for WinRM; read where a policy sets any
 	Undo         Seen[Undo]              `json:"undo"`
 	Image        Seen[*BeforeImage]      `json:"image"` // the copy kept on the host; nil when there is none
 }
@@ -197,11 +201,12 @@ type WindowsService struct {
 	Start   string `json:"start"` // Auto, Manual, Disabled
 }
 
-// Peer is an established connection to a WinRM port of the host.
+// Peer is a connection to a WinRM port of the host, established or just closed.
 type Peer struct {
 	Address string `json:"address"`
-	Port    int    `json:"port"`           // 5985 or 5986
-	Self    bool   `json:"self,omitempty"` // it is the connection of this observation
+	Port    int    `json:"port"`             // 5985 or 5986
+	Self    bool   `json:"self,omitempty"`   // it is the connection of this observation
+	Closed  bool   `json:"closed,omitempty"` // it has just ended: the trace of a client that comes and goes
 }
 
 // Drop is a connection that the host's firewall turned away, from its own log.
@@ -209,6 +214,29 @@ type Drop struct {
 	At      time.Time `json:"at"`
 	Address string    `json:"address"` // of who tried
 	Port    int       `json:"port"`
+}
+
+// Administrator is a member of the host's local group S-1-5-32-544.
+type Administrator struct {
+	Domain string `json:"domain"` // the host's own name for local accounts
+	Name   string `json:"name"`
+	Group  bool   `json:"group,omitempty"` // its members are administrators, too
+}
+
+// PolicyValue is a registry value that Group Policy set, and the object that won.
+type PolicyValue struct {
+	Name string `json:"name"` // AllowAutoConfig
+	GPO  string `json:"gpo"`  // display name of the Group Policy object, or its id
+}
+
+// winner names the Group Policy object that sets the value, for people.
+func (o Observation) winner(value string) string {
+	for _, v := range o.PolicyValues.Value {
+		if strings.EqualFold(v.Name, value) {
+			return fmt.Sprintf(" (by the Group Policy object %q)", v.GPO)
+		}
+	}
+	return ""
 }
 
 // Undo is the armed way back on the host.

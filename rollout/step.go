@@ -59,6 +59,7 @@ type Step struct {
 	Kind StepKind `json:"kind"`
 	Why  string   `json:"why,omitempty"`
 
+	Brief      bool           `json:"brief,omitempty"` // inspect: without what only a report asks for
 	Campaign   string         `json:"campaign,omitempty"`
 	Thumbprint pki.Thumbprint `json:"thumbprint,omitempty"` // listen, prove, prove-closed: the certificate that must be there
 	Hostname   string         `json:"hostname,omitempty"`   // listen: the certificate's common name

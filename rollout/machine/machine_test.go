@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -45,7 +48,8 @@ func setup(t *testing.T) *bench {
 	dir := logontest.NewDirectory("CORP", "corp.example")
 	dir.Add("admin", "Passw0rd.1")
 	n := nextAddress.Add(1)
-	address := fmt.Sprintf("127.77.%d.%d", n/200, n%200+1)
+	pid := os.Getpid() // another run of these tests may be under way on this computer
+	address := fmt.Sprintf("127.%d.%d.%d", 64+pid>>8&63, pid&255, n)
 	win := machinetest.New(machinetest.Config{FQDN: "web01.corp.example", Address: address, Directory: dir, Admins: []string{"admin"},
 		Enroll: func(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
 			return ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
@@ -250,4 +254,30 @@ func TestDisarmNeedsTheProof(t *testing.T) {
 		}
 	}
 	b.doors(true, true)
+}
+
+func TestObservationOfPoliciesAndAdministrators(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.win.Set(machinetest.GPOListener)
+	m, err := b.fleet.Open(t.Context(), b.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := res.Seen
+	want := []rollout.Administrator{{Domain: "WEB01", Name: "Administrator"}, {Domain: "CORP", Name: "Domain Admins", Group: true}, {Domain: "CORP", Name: "admin"}}
+	if !slices.Equal(o.Admins.Value, want) {
+		t.Errorf("administrators: %+v %s", o.Admins.Value, o.Admins.Why)
+	}
+	if v := o.PolicyValues.Value; len(v) != 3 || v[0].Name != "AllowAutoConfig" || v[0].GPO != "WinRM for servers" {
+		t.Errorf("policies: %+v %s", v, o.PolicyValues.Why)
+	}
+	if end, _, _ := b.do(rollout.ActClose); !strings.Contains(end.Detail, `"WinRM for servers"`) {
+		t.Errorf("the policy's name is not told: %+v", end)
+	}
 }

@@ -31,7 +31,7 @@ var bulkKeys = []string{
 
 // inspect reads everything there is to know. A computer that does not answer is
 // an observation, not an error; one that refuses our credentials is an error.
-func (m *Machine) inspect(ctx context.Context) (rollout.Observation, error) {
+func (m *Machine) inspect(ctx context.Context, brief bool) (rollout.Observation, error) {
 	o := rollout.Observation{Host: m.host.ID, At: m.cfg.Now().UTC()}
 	if err := m.resolve(ctx); err != nil {
 		var dns *net.DNSError
@@ -47,7 +47,7 @@ func (m *Machine) inspect(ctx context.Context) (rollout.Observation, error) {
 	if err != nil || d == nil {
 		return o, err
 	}
-	m.read(ctx, d, &o)
+	m.read(ctx, d, &o, brief)
 	m.seen = o
 	return o, nil
 }
@@ -131,13 +131,16 @@ func part[T any](to *rollout.Seen[T], read func() (T, error)) {
 	to.Denied = errors.As(err, &fault) && fault.IsAccessDenied()
 }
 
-func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation) {
+func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation, brief bool) {
 	part(&o.Identity, func() (rollout.Identity, error) { return readIdentity(ctx, d.session) })
 	part(&o.System, func() (rollout.System, error) { return m.readSystem(ctx, d.session) })
 	part(&o.Listeners, func() ([]rollout.Listener, error) { return readListeners(ctx, d.session) })
 	part(&o.Service, func() (rollout.Service, error) { return readService(ctx, d.session) })
 	part(&o.Services, func() ([]rollout.WindowsService, error) { return readServices(ctx, d.session) })
 	part(&o.Peers, func() ([]rollout.Peer, error) { return m.readPeers(ctx, d.session) })
+	if o.Admins = rollout.Unseen[[]rollout.Administrator]("not asked for"); !brief {
+		part(&o.Admins, func() ([]rollout.Administrator, error) { return readAdmins(ctx, d.session, o.System.Value.Product) })
+	}
 	task, taskErr := readTask(ctx, d.session)
 	m.readRegistry(ctx, d, o, task, taskErr)
 }
@@ -162,6 +165,9 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 	part(&o.Certificates, func() ([]pki.Certificate, error) { return certificates(parts[2]) })
 	part(&o.Bindings, func() ([]rollout.Binding, error) { return bindings(parts[3]) })
 	o.Policy = rollout.Saw(winRMPolicy(parts[4]))
+	if len(parts[4]) > 0 {
+		part(&o.PolicyValues, func() ([]rollout.PolicyValue, error) { return readWinners(ctx, d.session) })
+	}
 	part(&o.Image, func() (*rollout.BeforeImage, error) { return image(parts[5]) })
 	if taskErr != nil {
 		o.Undo = rollout.Unseen[rollout.Undo](taskErr.Error())
@@ -335,11 +341,18 @@ func readServices(ctx context.Context, s *wsman.Session) ([]rollout.WindowsServi
 	return list, nil
 }
 
-// readPeers lists established connections to the two ports. Ours is the one whose
-// other end is where our own connection begins.
+// States of a TCP connection, MSFT_NetTCPConnection.
+const (
+	tcpEstablished = 5
+	tcpListening   = 2
+)
+
+// readPeers lists the connections to the two ports: what stands and what has just
+// ended, as a client that comes every minute is rarely there when we look. Ours is
+// the one whose other end is where our own connection begins.
 func (m *Machine) readPeers(ctx context.Context, s *wsman.Session) ([]rollout.Peer, error) {
 	list := []rollout.Peer{}
-	q := wsman.Query{WQL: fmt.Sprintf("select * from MSFT_NetTCPConnection where (LocalPort=%d and State=5) or (LocalPort=%d and State=5)", m.cfg.HTTPPort, m.cfg.HTTPSPort)}
+	q := wsman.Query{WQL: fmt.Sprintf("select * from MSFT_NetTCPConnection where (LocalPort=%d or LocalPort=%d) and State<>%d", m.cfg.HTTPPort, m.cfg.HTTPSPort, tcpListening)}
 	for e, err := range s.Enumerate(ctx, wsman.WMI("root/StandardCimv2", "*"), q) {
 		if err != nil {
 			return nil, err
@@ -348,7 +361,7 @@ func (m *Machine) readPeers(ctx context.Context, s *wsman.Session) ([]rollout.Pe
 		if err != nil {
 			return nil, fmt.Errorf("read the connections: %w", err)
 		}
-		p := rollout.Peer{Address: e.Value("RemoteAddress"), Port: port}
+		p := rollout.Peer{Address: e.Value("RemoteAddress"), Port: port, Closed: e.Value("State") != strconv.Itoa(tcpEstablished)}
 		remote, err := strconv.Atoi(e.Value("RemotePort"))
 		if err != nil {
 			return nil, fmt.Errorf("read the connections: %w", err)

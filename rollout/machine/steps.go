@@ -71,8 +71,8 @@ func (m *Machine) step(k rollout.StepKind) (func(context.Context, rollout.Step) 
 	return nil, ""
 }
 
-func (m *Machine) inspectStep(ctx context.Context, _ rollout.Step) (rollout.Result, error) {
-	o, err := m.inspect(ctx)
+func (m *Machine) inspectStep(ctx context.Context, step rollout.Step) (rollout.Result, error) {
+	o, err := m.inspect(ctx, step.Brief)
 	if err != nil {
 		return rollout.Result{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,8 +31,9 @@ func newHost(t testing.TB, change ...func(*Config)) *Host {
 	dir := logontest.NewDirectory("CORP", "corp.example")
 	dir.Add("admin", testPassword)
 	dir.Add("user", testPassword)
-	n := nextAddress.Add(1)
-	cfg := Config{FQDN: testFQDN, Address: fmt.Sprintf("127.78.%d.%d", n/200, n%200+1), Directory: dir, Admins: []string{"admin"}}
+	pid := os.Getpid() // another run of these tests may be under way on this computer
+	address := fmt.Sprintf("127.%d.%d.%d", 128+pid>>8&63, pid&255, nextAddress.Add(1))
+	cfg := Config{FQDN: testFQDN, Address: address, Directory: dir, Admins: []string{"admin"}}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -37,6 +37,14 @@ func (n *node) text(name string) string {
 	return ""
 }
 
+// raw is the element's own text, blanks included.
+func (n *node) raw() string {
+	if n == nil {
+		return ""
+	}
+	return n.Text
+}
+
 func (n *node) attr(name string) string {
 	if n == nil {
 		return ""

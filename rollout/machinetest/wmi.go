@@ -123,6 +123,9 @@ func fieldXML(f field) string {
 	if v, ok := strings.CutPrefix(f.value, datetimeMark); ok {
 		return "<p:" + f.name + `><cim:Datetime xmlns:cim="http://schemas.dmtf.org/wbem/wscim/1/common">` + v + "</cim:Datetime></p:" + f.name + ">"
 	}
+	if path, ok := strings.CutPrefix(f.value, referenceMark); ok {
+		return "<p:" + f.name + ">" + referenceXML(path) + "</p:" + f.name + ">"
+	}
 	if f.value == "" {
 		return "<p:" + f.name + ` xsi:nil="true"/>`
 	}
@@ -183,7 +186,11 @@ var classes = map[string]func(*Host) []instance{
 		}
 		return list
 	},
-	"root/standardcimv2/msft_nettcpconnection": (*Host).connections,
+	"root/standardcimv2/msft_nettcpconnection":      (*Host).connections,
+	"root/cimv2/win32_group":                        (*Host).groups,
+	"root/cimv2/win32_groupuser":                    (*Host).members,
+	"root/rsop/computer/rsop_gpo":                   (*Host).policyObjects,
+	"root/rsop/computer/rsop_registrypolicysetting": (*Host).policySettings,
 	"root/microsoft/windows/taskscheduler/msft_scheduledtask": func(h *Host) (list []instance) {
 		for _, t := range h.tasks {
 			i := strings.LastIndexByte(t.path, '\\')
@@ -250,7 +257,7 @@ func (h *Host) stdRegProv(c *call, method string) answer {
 		code = missing(h.reg.Exists(path))
 	case "SetStringValue":
 		h.writes.Add(1)
-		h.reg.SetText(path, name, in.text("sValue"))
+		h.reg.SetText(path, name, in.child("sValue").raw())
 	case "SetDWORDValue":
 		n, err := strconv.ParseUint(in.text("uValue"), 10, 32)
 		if err != nil {

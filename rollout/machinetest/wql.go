@@ -115,7 +115,7 @@ func (p *wqlParser) one() condition {
 		return func(instance) bool { return false }
 	}
 	value := literal(p.next())
-	return func(i instance) bool { return holds(i.get(name), op, value) }
+	return func(i instance) bool { return holds(strings.TrimPrefix(i.get(name), referenceMark), op, value) }
 }
 
 func literal(t string) string {

@@ -49,8 +49,10 @@ func reference(epr *Element) Resource {
 	return r
 }
 
-// Reference is the resource that an item of an enumeration with Query.EPR points to.
+// Reference is the resource that an item of an enumeration with Query.EPR points to, or the end of an association.
 func (e *Element) Reference() (Resource, bool) {
-	epr := e.Child("EndpointReference")
-	return reference(epr), epr != nil
+	if epr := e.Child("EndpointReference"); epr != nil {
+		return reference(epr), true
+	}
+	return reference(e), e.Child("ReferenceParameters") != nil
 }
