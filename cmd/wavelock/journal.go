@@ -11,7 +11,7 @@ import (
 
 // openJournal opens the database of the configuration.
 func (a *app) openJournal(ctx context.Context, cfg Config) (*journal.Journal, error) {
-	return journal.Open(ctx, journal.Config{Path: cfg.path(cfg.Database), Log: a.logger(), Now: a.now})
+	return journal.Open(ctx, journal.Config{Path: cfg.path(cfg.Database), Log: a.logger(), Now: a.now, Policy: cfg.Policy})
 }
 
 var (

@@ -149,6 +149,18 @@ func (e *ChainError) Hint() string {
 	return "somebody or something changed the database: compare it with a copy, and run no campaign on it"
 }
 
+// HistoryError is the first change of the coverage's history that is not what was written.
+type HistoryError struct{ N int64 }
+
+func (e *HistoryError) Error() string {
+	return fmt.Sprintf("the history of the coverage is broken at change %d", e.N)
+}
+
+// Hint is what to do about it.
+func (e *HistoryError) Hint() string {
+	return "somebody or something changed the database: compare it with a copy"
+}
+
 // BusyError is a database that another process works on.
 type BusyError struct {
 	Path, Holder string

@@ -38,14 +38,26 @@ func (j *Journal) SaveHosts(ctx context.Context, records []Record) error {
 
 func (j *Journal) saveHosts(ctx context.Context, records []Record) error {
 	return j.inTx(ctx, func(tx *sql.Tx) error {
-		in := inserter{ctx: ctx, tx: tx, into: "INSERT INTO host (id, class, seen, body)",
-			tail: `ON CONFLICT (id) DO UPDATE SET class = excluded.class, seen = excluded.seen, body = excluded.body WHERE excluded.seen >= host.seen`}
+		if err := tell(ctx, tx, records); err != nil {
+			return err
+		}
+		var rev int64
+		if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(rev), 0) + 1 FROM host").Scan(&rev); err != nil {
+			return err
+		}
+		in := inserter{ctx: ctx, tx: tx, into: "INSERT INTO host (id, class, seen, body, summary, rev)",
+			tail: `ON CONFLICT (id) DO UPDATE SET class = excluded.class, seen = excluded.seen, body = excluded.body,
+				summary = excluded.summary, rev = excluded.rev WHERE excluded.seen >= host.seen`}
 		for _, r := range records {
 			body, err := json.Marshal(r)
 			if err != nil {
 				return err
 			}
-			if err := in.row(string(r.Host.ID), string(r.Class), stamp(r.SeenAt), body); err != nil {
+			summary, err := json.Marshal(j.summarize(r))
+			if err != nil {
+				return err
+			}
+			if err := in.row(string(r.Host.ID), string(classOf(r)), stamp(r.SeenAt), body, summary, rev); err != nil {
 				return err
 			}
 		}

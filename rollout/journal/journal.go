@@ -15,6 +15,8 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
+
+	"wavelock/rollout"
 )
 
 // Config says where the journal is.
@@ -22,6 +24,9 @@ type Config struct {
 	Path string           // of the SQLite file, on a local disk
 	Log  *slog.Logger     // default: discard
 	Now  func() time.Time // default: time.Now
+
+	// Policy judges the hosts that are kept, for their summaries.
+	Policy rollout.Policy
 }
 
 // Journal is an open database. It is safe for concurrent use.
