@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -23,12 +24,15 @@ type CA struct {
 	serial  uint32
 	nextID  int
 	pending map[int]*submission
+	revoked []revocation
+	base    int // number of the base list that was published last
+	shown   int // revocations that are in it
 }
 
 // New makes a root and an issuing CA beneath it.
 func New(cfg Config) (*CA, error) {
 	cfg = cfg.withDefaults()
-	ca := &CA{cfg: cfg, faults: map[faultOf]bool{}, nextID: 1, pending: map[int]*submission{}}
+	ca := &CA{cfg: cfg, faults: map[faultOf]bool{}, nextID: 1, base: 1, pending: map[int]*submission{}}
 	for _, t := range cfg.Templates {
 		if _, err := templateExtension(t); err != nil {
 			return nil, fmt.Errorf("make the CA %s: template %s: %w", cfg.Name, t.Name, err)
@@ -74,6 +78,7 @@ func (c Config) newAuthority(name string, beneath int, parent *authority) (autho
 		ExtraExtensions: []pkix.Extension{{Id: oidCAVersion, Value: version}}}
 	signer := authority{t, key}
 	if parent != nil {
+		t.CRLDistributionPoints = []string{c.web() + "/CertEnroll/" + url.PathEscape(parent.cert.Subject.CommonName) + ".crl"}
 		signer = *parent
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, signer.cert, key.Public(), signer.key)

@@ -20,6 +20,8 @@ type Config struct {
 	Templates    []Template
 	ApproveAfter time.Duration // a CA manager approves what is pending after so long; never when 0
 	SlowBy       time.Duration // of the fault Slow; two seconds when 0
+	Web          string        // address of the web server that Handler answers for: http://ca01.corp.example when empty
+	Responder    bool          // certificates name Web's OCSP responder, too
 	Rand         io.Reader     // of serial numbers; crypto/rand when nil
 	Keys         *KeyPool      // of the CAs; new P-256 keys when nil
 }

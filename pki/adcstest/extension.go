@@ -84,7 +84,7 @@ func securityExtension(sid string) (pkix.Extension, error) {
 func (c Config) distribution() (crl, issuer []string) {
 	name := url.PathEscape(c.Name)
 	services := "CN=Public%20Key%20Services,CN=Services,CN=Configuration," + strings.Join(c.domainParts(), ",")
-	web := "http://" + c.Host + "." + c.Domain + "/CertEnroll/"
+	web := c.web() + "/CertEnroll/"
 	crl = []string{
 		"ldap:///CN=" + name + ",CN=" + c.Host + ",CN=CDP," + services + "?certificateRevocationList?base?objectClass=cRLDistributionPoint",
 		web + name + ".crl",
@@ -94,6 +94,14 @@ func (c Config) distribution() (crl, issuer []string) {
 		web + c.Host + "." + c.Domain + "_" + name + ".crt",
 	}
 	return crl, issuer
+}
+
+// web is the address of the web server with the CA's lists.
+func (c Config) web() string {
+	if c.Web != "" {
+		return c.Web
+	}
+	return "http://" + c.Host + "." + c.Domain
 }
 
 // domainParts is DC=corp, DC=example.

@@ -30,6 +30,26 @@ const (
 	Mute         Fault = "mute"
 	Drop         Fault = "drop"
 	Tamper       Fault = "tamper"
+
+	WebDown       Fault = "web-down"
+	WebMute       Fault = "web-mute"
+	CRLMissing    Fault = "crl-missing"
+	CRLHuge       Fault = "crl-huge"
+	CRLGarbage    Fault = "crl-garbage"
+	CRLOther      Fault = "crl-other"
+	CRLForged     Fault = "crl-forged"
+	CRLStale      Fault = "crl-stale"
+	CRLFuture     Fault = "crl-future"
+	CRLPartial    Fault = "crl-partial"
+	DeltaMismatch Fault = "delta-mismatch"
+	OCSPGarbage   Fault = "ocsp-garbage"
+	OCSPTryLater  Fault = "ocsp-try-later"
+	OCSPForged    Fault = "ocsp-forged"
+	OCSPOther     Fault = "ocsp-other"
+	OCSPStale     Fault = "ocsp-stale"
+	OCSPFuture    Fault = "ocsp-future"
+	OCSPReplay    Fault = "ocsp-replay"
+	OCSPUnknown   Fault = "ocsp-unknown"
 )
 
 // Faults documents every switch.
@@ -56,6 +76,25 @@ var Faults = []struct {
 	{Mute, "over RPC: the request is taken and never answered"},
 	{Drop, "over RPC: the request is worked on, and the connection ends before the answer"},
 	{Tamper, "over RPC: one bit of every sealed answer is flipped on the way"},
+	{WebDown, "the web server breaks every connection"},
+	{WebMute, "the web server takes requests and never answers"},
+	{CRLMissing, "the lists are not there: 404"},
+	{CRLHuge, "the list does not end"},
+	{CRLGarbage, "a page lies where the list should be"},
+	{CRLOther, "another CA's list lies at the address"},
+	{CRLForged, "the list has the CA's name and somebody else's signature"},
+	{CRLStale, "the list should have been replaced yesterday"},
+	{CRLFuture, "the list was made tomorrow"},
+	{CRLPartial, "the list is for CA certificates alone"},
+	{DeltaMismatch, "the delta list is to a base list that is not published"},
+	{OCSPGarbage, "the responder answers with a page"},
+	{OCSPTryLater, "the responder answers tryLater"},
+	{OCSPForged, "the responder's answer is signed by somebody whom the CA does not know"},
+	{OCSPOther, "the responder answers about another certificate"},
+	{OCSPStale, "the responder's answer is of last week"},
+	{OCSPFuture, "the responder's answer is of tomorrow"},
+	{OCSPReplay, "the responder repeats an answer to another question"},
+	{OCSPUnknown, "the responder does not know the certificate"},
 }
 
 // ParseFault finds a fault by its name.

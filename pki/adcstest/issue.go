@@ -207,6 +207,9 @@ func (ca *CA) fill(t Template, r Request, csr *x509.CertificateRequest, is func(
 	}
 	cert := &x509.Certificate{SerialNumber: serial, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment}
 	cert.CRLDistributionPoints, cert.IssuingCertificateURL = ca.cfg.distribution()
+	if ca.cfg.Responder {
+		cert.OCSPServer = []string{ca.cfg.web() + "/ocsp"}
+	}
 	ca.date(cert, t, is)
 	name(cert, t, r, csr, is)
 	if !t.NoServerAuth && !is(NoServerAuth) {
