@@ -113,6 +113,16 @@ func (d *Directory) Roots(ctx context.Context) (Roots, error) {
 	return r, nil
 }
 
+// Values reads an attribute of an object as it is, such as the list at a distribution point's address; none when there
+// is no such object.
+func (d *Directory) Values(ctx context.Context, dn, attribute string) ([][]byte, error) {
+	found, err := d.all(ctx, query{op: "read " + attribute, base: dn, scope: ldap.ScopeBaseObject, filter: "(objectClass=*)", attrs: []string{attribute}})
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0].allBytes(attribute), nil
+}
+
 // published are the certificates of an entry. An object that waits for its first certificate holds a single zero byte.
 func published(e entry) [][]byte {
 	var all [][]byte

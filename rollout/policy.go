@@ -34,6 +34,7 @@ type Policy struct {
 	Route       Route       `json:"route,omitempty"`       // self when empty
 	Routes      []RouteRule `json:"routes,omitempty"`      // hosts with another route or template
 	PendingFor  Duration    `json:"pending_for,omitempty"` // a request that the CA has not decided is given up after this long; a week when 0
+	Revocation  Revocation  `json:"revocation,omitempty"`  // soft when empty
 	MinLeft     Duration    `json:"min_left"`              // a certificate with less left is not fit
 	Port        int         `json:"port"`                  // of the HTTPS listener
 	HTTPPort    int         `json:"http_port"`             // of the HTTP listener
@@ -59,6 +60,17 @@ type Policy struct {
 	RestorePassed bool     `json:"restore_passed,omitempty"`
 	Waivers       []Waiver `json:"waivers,omitempty"`
 }
+
+// Revocation says what it means that nobody can say whether a certificate was
+// revoked. One that was revoked never passes, unless nobody is asked.
+type Revocation string
+
+// The policies of revocation.
+const (
+	RevocationOff  Revocation = "off"  // nobody is asked
+	RevocationSoft Revocation = "soft" // the doubt is written into the proof
+	RevocationHard Revocation = "hard" // the proof fails
+)
 
 // Waiver lets a named finding pass, with a person's name and reason.
 type Waiver struct {
@@ -100,6 +112,7 @@ func (p Policy) Validate() error {
 	bad(p.RestoreTries < 1, "restore_tries: %d; a failed host needs a way back", p.RestoreTries)
 	bad(p.DeferFor <= 0 || p.PollFor <= 0, "defer_for and poll_for: a positive time is needed")
 	p.badRoutes(bad)
+	bad(p.Revocation != "" && p.Revocation != RevocationOff && p.Revocation != RevocationSoft && p.Revocation != RevocationHard, "revocation: %q is not off, soft or hard", p.Revocation)
 	for i, w := range p.Waivers {
 		bad(w.By == "" || w.Why == "" || w.Reason == "", "waiver %d: a reason code, a name and a reason are needed", i+1)
 	}

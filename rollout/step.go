@@ -104,9 +104,11 @@ type Proof struct {
 	NotAfter time.Time      `json:"not_after"`
 	TLS      string         `json:"tls"`
 	Cipher   string         `json:"cipher"`
-	Answered string         `json:"answered"`           // the host's own name, from the authenticated call
-	Closed   bool           `json:"closed,omitempty"`   // HTTP was also shown to be gone
-	Narrowed bool           `json:"narrowed,omitempty"` // HTTP was also shown to be there for us
+	Answered string         `json:"answered"` // the host's own name, from the authenticated call
+	// Revocation is what was found out about it: good, or the reason why nothing could be. Empty: it was not asked.
+	Revocation string `json:"revocation,omitempty"`
+	Closed     bool   `json:"closed,omitempty"`   // HTTP was also shown to be gone
+	Narrowed   bool   `json:"narrowed,omitempty"` // HTTP was also shown to be there for us
 }
 
 // Agree reports whether the four thumbprints are the same one.

@@ -199,6 +199,10 @@ func (a *app) fleet(cfg Config, logins *hostLogins, roots [][]byte, policy rollo
 		}
 		pool.AddCert(c)
 	}
-	return machine.New(machine.Config{Login: logins.forHost, Roots: pool, Resolve: cfg.lookup, HTTPPort: policy.HTTPPort, HTTPSPort: policy.Port,
-		Timeout: cfg.Limits.Timeout.D(), Now: a.now, Log: a.logger()})
+	mc := machine.Config{Login: logins.forHost, Roots: pool, Resolve: cfg.lookup, HTTPPort: policy.HTTPPort, HTTPSPort: policy.Port,
+		HardFail: policy.Revocation == rollout.RevocationHard, Timeout: cfg.Limits.Timeout.D(), Now: a.now, Log: a.logger()}
+	if c := a.revocation(cfg, policy); c != nil { // a nil pointer in an interface is not nil
+		mc.Revocation = c
+	}
+	return machine.New(mc)
 }

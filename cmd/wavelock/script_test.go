@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
@@ -26,6 +27,7 @@ import (
 	"golang.org/x/crypto/md4" //nolint:staticcheck // the NT hash is MD4
 	_ "modernc.org/sqlite"
 
+	"wavelock/pki/adcstest"
 	"wavelock/rollout/journal"
 	"wavelock/rollout/lab"
 )
@@ -52,7 +54,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
-			"ca-manager":  cmdCAManager,
+			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke,
 			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
 		},
 	})
@@ -138,6 +140,24 @@ func cmdBreak(ts *testscript.TestScript, neg bool, args []string) {
 func cmdMend(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 3, "mend DIR HOST FAULT")
 	ts.Check(labOf(ts, args[0]).Mend(args[1], args[2]))
+}
+
+// ca-fault DIR FAULT on|off makes the lab's CA unkind, or kind again.
+func cmdCAFault(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3 && (args[2] == "on" || args[2] == "off"), "ca-fault DIR FAULT on|off")
+	f, err := adcstest.ParseFault(args[1])
+	ts.Check(err)
+	labOf(ts, args[0]).CA().Set(f, args[2] == "on")
+}
+
+// ca-revoke DIR HOST takes back the certificate that the host presents.
+func cmdCARevoke(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "ca-revoke DIR HOST")
+	l := labOf(ts, args[0])
+	c, err := tls.Dial("tcp", l.Address(args[1], 5986), &tls.Config{InsecureSkipVerify: true})
+	ts.Check(err)
+	defer c.Close()
+	ts.Check(l.CA().Revoke(c.ConnectionState().PeerCertificates[0].Raw, 1))
 }
 
 // ca-manager DIR issue|refuse decides every request that waits at the lab's CA.

@@ -17,8 +17,9 @@ func newVerify(a *app) *cobra.Command {
 		Use: "verify CAMPAIGN", GroupID: "look", Args: exactly("the name of a campaign"),
 		Short: "Prove HTTPS of a campaign's finished hosts again, from here",
 		Long: `Prove again, on a new connection to each host that the campaign has finished,
-that HTTPS works: chain to the enterprise roots, name, usage, dates, the same
-certificate issued, configured, bound and presented, and an authenticated call.
+that HTTPS works: chain to the enterprise roots, name, usage, dates, revocation
+as policy.revocation has it, the same certificate issued, configured, bound and
+presented, and an authenticated call.
 Nothing is changed. Ends with 9 when a host is not as it should be.`,
 		Example:           "  wavelock verify spring\n  wavelock verify spring -o csv > evidence.csv",
 		ValidArgsFunction: a.completeCampaigns(),
@@ -129,7 +130,7 @@ func proveHost(ctx context.Context, plan *rollout.Plan, fleet *machine.Fleet, h 
 }
 
 func (a *app) showVerdicts(verdicts []verdict) error {
-	t := table{head: []string{"HOST", "CLASS", "VERDICT", "ISSUED", "LISTENER", "HTTP.SYS", "WIRE", "VALID UNTIL", "TLS"}}
+	t := table{head: []string{"HOST", "CLASS", "VERDICT", "ISSUED", "LISTENER", "HTTP.SYS", "WIRE", "VALID UNTIL", "TLS", "REVOCATION"}}
 	bad := 0
 	for _, v := range verdicts {
 		word, p := "proved", v.Proof
@@ -144,7 +145,7 @@ func (a *app) showVerdicts(verdicts []verdict) error {
 		if !p.NotAfter.IsZero() {
 			until = p.NotAfter.Format(time.DateOnly)
 		}
-		t.add(v.Host, v.Class, word, p.Issued.Short(), p.Listener.Short(), p.Bound.Short(), p.Wire.Short(), until, p.TLS)
+		t.add(v.Host, v.Class, word, p.Issued.Short(), p.Listener.Short(), p.Bound.Short(), p.Wire.Short(), until, p.TLS, p.Revocation)
 	}
 	if err := t.write(a.out, a.output, verdicts); err != nil {
 		return err

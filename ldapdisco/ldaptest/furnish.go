@@ -253,6 +253,19 @@ func (s *Server) AddRoot(name string, der []byte) error {
 	return s.publish("CN="+escapeValue(name)+",CN=Certification Authorities,CN=Public Key Services,CN=Services,"+s.config, der)
 }
 
+// AddList publishes a list of revoked certificates, as a CA on a host does: CN=CDP,CN=Public Key Services.
+func (s *Server) AddList(name, host string, der []byte) error {
+	point := "CN=" + escapeValue(host) + ",CN=CDP,CN=Public Key Services,CN=Services," + s.config
+	for _, dn := range []string{point[strings.Index(point, "CN=CDP"):], point} {
+		if s.store.find(normal(dn)) == nil {
+			if err := s.Add(s.container(dn)); err != nil {
+				return err
+			}
+		}
+	}
+	return s.Add(Entry{"CN=" + escapeValue(name) + "," + point, []Attribute{{"objectClass", []string{"top", "cRLDistributionPoint"}}, {"certificateRevocationList", []string{string(der)}}}})
+}
+
 // publish adds a certificate to an object, and makes the object when it is missing.
 func (s *Server) publish(dn string, der []byte) error {
 	if s.store.find(normal(dn)) == nil {

@@ -27,6 +27,9 @@ const (
 	CodeOCSPUnknown   = "ocsp-unknown"
 )
 
+// Codes are all of them.
+var Codes = []string{CodeRevoked, CodeNoSource, CodeUnreachable, CodeTimeout, CodeHTTPStatus, CodeTooLarge, CodeCRLMalformed, CodeCRLIssuer, CodeCRLSignature, CodeCRLStale, CodeCRLFuture, CodeCRLScope, CodeDeltaBase, CodeOCSPMalformed, CodeOCSPRefused, CodeOCSPSignature, CodeOCSPOther, CodeOCSPStale, CodeOCSPFuture, CodeOCSPNonce, CodeOCSPUnknown}
+
 var hints = map[string]string{
 	CodeRevoked:       "give the host another certificate; find out why this one was revoked",
 	CodeNoSource:      "the CA writes no distribution point that can be asked from here: certsrv.msc, Properties, Extensions",
@@ -61,7 +64,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := e.Code + ": " + e.Subject
+	s := "revocation of " + e.Subject
 	if e.Detail != "" {
 		s += ": " + e.Detail
 	}

@@ -9,6 +9,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -41,19 +44,32 @@ var issued = []published{
 }
 
 func (l *Lab) makeCA() error {
-	cfg := adcstest.Config{Name: "CORP-CA01-CA", Host: "ca01", Domain: domain, Validity: l.cfg.Validity}
+	address := netip.AddrFrom4([4]byte{127, byte(l.first), 0, 1}).String()
+	web, err := net.Listen("tcp", net.JoinHostPort(address, "0")) // its port is written into every certificate
+	if err != nil {
+		return fmt.Errorf("start the CA's web server: %w", err)
+	}
+	_, port, err := net.SplitHostPort(web.Addr().String())
+	if err != nil {
+		return errors.Join(err, web.Close())
+	}
+	cfg := adcstest.Config{Name: "CORP-CA01-CA", Host: "ca01", Domain: domain, Validity: l.cfg.Validity, Web: "http://" + net.JoinHostPort(caHost, port), Responder: true}
 	for _, t := range issued {
 		cfg.Templates = append(cfg.Templates, t.Template)
 	}
-	var err error
 	if l.ca, err = adcstest.New(cfg); err != nil {
-		return err
+		return errors.Join(err, web.Close())
 	}
+	l.caWeb = &http.Server{Handler: l.ca.Handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(l.cfg.Log.Handler(), slog.LevelDebug)}
+	go func() { // ends with Close
+		if err := l.caWeb.Serve(web); !errors.Is(err, http.ErrServerClosed) {
+			l.cfg.Log.Error("the CA's web server ended", "err", err)
+		}
+	}()
 	if l.kdc, err = logontest.StartKDC(l.accounts); err != nil {
 		return fmt.Errorf("start the KDC: %w", err)
 	}
 	host := &logontest.Host{Directory: l.accounts, NetBIOSName: "CA01", DNSName: caHost, Keytab: l.kdc.Register("host/" + caHost)}
-	address := netip.AddrFrom4([4]byte{127, byte(l.first), 0, 1}).String()
 	if l.ca01, err = l.ca.Serve(adcstest.Endpoint{Host: host, Account: l.account, Address: address, Log: l.cfg.Log}); err != nil {
 		return err
 	}
@@ -91,7 +107,11 @@ func (l *Lab) makeDirectory() error {
 			return err
 		}
 	}
-	return errors.Join(s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()))
+	list, err := l.ca.List(false)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()), s.AddList(l.ca.Name(), "ca01", list))
 }
 
 // templateAttributes is a template as the directory holds it.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	mrand "math/rand/v2"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +50,7 @@ type Lab struct {
 	ldap     *ldaptest.Server
 	ca       *adcstest.CA
 	ca01     *adcstest.Service // the CA's computer
+	caWeb    *http.Server      // lists of revoked certificates, and the responder
 	kdc      *logontest.KDC
 	dns      []*dns.Server
 	resolver string
@@ -94,6 +96,11 @@ func (l *Lab) Close() {
 	if l.ca01 != nil {
 		if err := l.ca01.Close(); err != nil {
 			l.cfg.Log.Debug("close the CA", "err", err)
+		}
+	}
+	if l.caWeb != nil {
+		if err := l.caWeb.Close(); err != nil {
+			l.cfg.Log.Debug("close the CA's web server", "err", err)
 		}
 	}
 	if l.kdc != nil {

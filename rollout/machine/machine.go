@@ -21,9 +21,15 @@ import (
 
 // Config is how computers are reached.
 type Config struct {
-	Login     func(rollout.Host) logon.Login
-	Roots     *x509.CertPool // the only anchors that a host's certificate may chain to
-	Resolve   func(ctx context.Context, host string) ([]netip.Addr, error)
+	Login   func(rollout.Host) logon.Login
+	Roots   *x509.CertPool // the only anchors that a host's certificate may chain to
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Revocation tells whether a verified chain is still good; nil: it is not asked. Its errors say with Revoked whether
+	// the CA took a certificate back or nothing could be found out, and with Reason why.
+	Revocation interface {
+		Check(ctx context.Context, chain []*x509.Certificate) error
+	}
+	HardFail  bool          // what cannot be found out fails the proof
 	HTTPPort  int           // 5985
 	HTTPSPort int           // 5986
 	Timeout   time.Duration // of one request

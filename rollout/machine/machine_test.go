@@ -45,6 +45,12 @@ func setup(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return setupWith(t, ca, machine.Config{})
+}
+
+// setupWith takes the CA, and the part of the fleet's configuration that is not always the same.
+func setupWith(t *testing.T, ca *adcstest.CA, cfg machine.Config) *bench {
+	t.Helper()
 	dir := logontest.NewDirectory("CORP", "corp.example")
 	dir.Add("admin", "Passw0rd.1")
 	n := nextAddress.Add(1)
@@ -66,11 +72,12 @@ func setup(t *testing.T) *bench {
 	}
 	roots.AddCert(root)
 	login := logon.NTLM("CORP", "admin", "Passw0rd.1")
-	fleet, err := machine.New(machine.Config{Login: func(rollout.Host) logon.Login { return login }, Roots: roots, HTTPPort: 5985, HTTPSPort: 5986,
-		Resolve: func(context.Context, string) ([]netip.Addr, error) {
-			return []netip.Addr{netip.MustParseAddr(address)}, nil
-		},
-		Now: time.Now, Timeout: 5 * time.Second})
+	cfg.Login, cfg.Roots, cfg.HTTPPort, cfg.HTTPSPort = func(rollout.Host) logon.Login { return login }, roots, 5985, 5986
+	cfg.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr(address)}, nil
+	}
+	cfg.Now, cfg.Timeout = time.Now, 5*time.Second
+	fleet, err := machine.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,11 @@ func (m *Machine) prove(ctx context.Context, step rollout.Step) (*door, rollout.
 	if err != nil {
 		return nil, rollout.Proof{}, err
 	}
-	p := rollout.Proof{At: m.cfg.Now().UTC(), Address: m.address(rollout.HTTPS), Name: string(m.host.ID), Issued: step.Thumbprint,
+	revocation, err := m.revocation(ctx, step, chain)
+	if err != nil {
+		return nil, rollout.Proof{}, err
+	}
+	p := rollout.Proof{Revocation: revocation, At: m.cfg.Now().UTC(), Address: m.address(rollout.HTTPS), Name: string(m.host.ID), Issued: step.Thumbprint,
 		Wire: pki.ThumbprintOf(chain[0].Raw), Chain: subjects(chain), NotAfter: chain[0].NotAfter,
 		TLS: tls.VersionName(cs.Version), Cipher: tls.CipherSuiteName(cs.CipherSuite)}
 	listeners, err := readListeners(ctx, d.session)
@@ -64,6 +68,29 @@ func (m *Machine) prove(ctx context.Context, step rollout.Step) (*door, rollout.
 	d.proved = true
 	m.seen.Listeners = rollout.Saw(listeners)
 	return d, p, nil
+}
+
+// revocation asks whether the chain is still good, and answers what to write into the proof.
+func (m *Machine) revocation(ctx context.Context, step rollout.Step, chain pki.Chain) (string, error) {
+	if m.cfg.Revocation == nil {
+		return "", nil
+	}
+	err := m.cfg.Revocation.Check(ctx, chain)
+	if err == nil {
+		return "good", nil
+	}
+	var said interface {
+		Revoked() bool
+		Reason() string
+	}
+	if !errors.As(err, &said) {
+		return "", m.fail(step.Kind, rollout.ReasonInternal, err)
+	}
+	if !said.Revoked() && !m.cfg.HardFail {
+		m.cfg.Log.Info("revocation is not known", "host", m.host.ID, "err", err)
+		return said.Reason(), nil
+	}
+	return "", &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.Reason(said.Reason()), Transient: !said.Revoked(), Err: err}
 }
 
 func subjects(chain []*x509.Certificate) []string {

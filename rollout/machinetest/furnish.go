@@ -212,6 +212,14 @@ func (h *Host) Install(der []byte, key signer) {
 	h.install(der, key)
 }
 
+// Bind does the same, and has http.sys present the certificate on the HTTPS port:
+// netsh http update sslcert.
+func (h *Host) Bind(der []byte, key signer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.bind(h.install(der, key))
+}
+
 func (h *Host) install(der []byte, key signer) string {
 	thumb := thumbprint(der)
 	h.reg.Set(myKey+`\`+thumb, Value{Name: "Blob", Type: Binary, Data: blobOf(der, thumb[:8], true)})
