@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
 			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke,
 			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
+			"flip-event": cmdFlipEvent,
 		},
 	})
 }
@@ -221,6 +222,19 @@ func cmdNewerDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer db.Close()
 	_, err = db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)")
+	ts.Check(err)
+}
+
+// flip-event FILE CAMPAIGN SEQ changes one bit of an event's bytes, as a bad disk would.
+func cmdFlipEvent(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "flip-event FILE CAMPAIGN SEQ")
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	var body []byte
+	ts.Check(db.QueryRow("SELECT body FROM event WHERE campaign = ? AND seq = ?", args[1], args[2]).Scan(&body))
+	body[len(body)/2] ^= 1
+	_, err = db.Exec("DROP TRIGGER event_is_not_changed; UPDATE event SET body = ? WHERE campaign = ? AND seq = ?", body, args[1], args[2])
 	ts.Check(err)
 }
 
