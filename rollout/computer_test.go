@@ -33,6 +33,7 @@ type computer struct {
 	ca            string    // "", "deny", "pend", "down"
 	requested     bool      // a key waits for its certificate
 	asked         uint32    // requests that the CA has numbered
+	told          uint32    // the number that the journal has; the answer with it may be lost
 	unseen        []string  // parts that the next inspection cannot read
 
 	narrowed time.Time // since when HTTP is for us alone; zero when it is not

@@ -107,8 +107,8 @@ func (c *computer) submit(s Step) (Result, *Failure) {
 		r.CA, r.Number = "CA", c.asked
 		return Result{Request: &r}, nil
 	}
-	if c.asked > 0 && r.Number != c.asked {
-		c.t.Fatalf("request %d is submitted again as %+v", c.asked, r)
+	if c.told > 0 && r.Number != c.told {
+		c.t.Fatalf("request %d is submitted again as %+v", c.told, r)
 	}
 	r.Certificate = []byte("certificate")
 	return Result{Request: &r}, nil

@@ -260,12 +260,25 @@ func nextClose(run HostRun, now time.Time) Step {
 		// An undo of before, had it fired until it was replaced, would have ended the brown-out unseen.
 		return Step{Kind: StepInspect, Brief: run.Action != ActObserve, Why: "the block rule has to be there still"}
 	}
+	if run.undoMayBeSpent() {
+		return run.lookAtUndo()
+	}
 	return Step{Kind: StepRemoveHTTP, Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint}
 }
 
 // armed reports whether this run armed the undo, so lately that there is time left to confirm.
 func (run HostRun) armed(now time.Time) bool {
 	return !run.ArmedAt.IsZero() && !now.Before(run.ArmedAt) && now.Sub(run.ArmedAt) < run.Policy.UndoAfter.D()/2
+}
+
+// undoMayBeSpent reports whether the host was proved on a new connection after its
+// undo was armed and not looked at since: a restart in between would have fired it.
+func (run HostRun) undoMayBeSpent() bool {
+	return run.Proof != nil && run.Proof.At.After(run.ArmedAt) && run.Seen.At.Before(run.Proof.At)
+}
+
+func (run HostRun) lookAtUndo() Step {
+	return Step{Kind: StepInspect, Brief: true, Why: "the undo has to be armed still"}
 }
 
 // nextClosed goes on where HTTP is gone: prove it, then take the undo away. One

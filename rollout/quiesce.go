@@ -59,6 +59,8 @@ func narrow(run HostRun, want pki.Thumbprint, now time.Time) Step {
 		return run.prove(StepProve, want)
 	case !undo.Known || !undo.Value.Active() || !run.armed(now):
 		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now}
+	case run.undoMayBeSpent():
+		return run.lookAtUndo()
 	}
 	return Step{Kind: StepNarrow, Port: run.Policy.HTTPPort, Keep: keep, At: now}
 }

@@ -41,10 +41,14 @@ func TestStepsOfQuiesce(t *testing.T) {
 		ends   Outcome
 		reason Reason
 	}{
-		"HTTPS is proved first":                    {func(*HostRun) {}, StepProve, "", ""},
-		"the image comes before everything":        {func(r *HostRun) { r.Image = nil }, StepSaveImage, "", ""},
-		"then the undo is armed":                   {func(r *HostRun) { r.Proof = proofAt(epoch, false) }, StepArm, "", ""},
-		"an undo of unknown age is armed anew":     {func(r *HostRun) { armed(r); r.ArmedAt = time.Time{} }, StepArm, "", ""},
+		"HTTPS is proved first":                {func(*HostRun) {}, StepProve, "", ""},
+		"the image comes before everything":    {func(r *HostRun) { r.Image = nil }, StepSaveImage, "", ""},
+		"then the undo is armed":               {func(r *HostRun) { r.Proof = proofAt(epoch, false) }, StepArm, "", ""},
+		"an undo of unknown age is armed anew": {func(r *HostRun) { armed(r); r.ArmedAt = time.Time{} }, StepArm, "", ""},
+		"a new proof since then may hide a restart": {func(r *HostRun) {
+			armed(r)
+			r.ArmedAt, r.Seen.At = epoch.Add(-time.Minute), epoch.Add(-2*time.Minute)
+		}, StepInspect, "", ""},
 		"then HTTP is narrowed":                    {armed, StepNarrow, "", ""},
 		"a proof that is old is made anew":         {func(r *HostRun) { armed(r); r.Proof = proofAt(epoch.Add(-5*time.Minute), false) }, StepProve, "", ""},
 		"a host that does not see us is refused":   {func(r *HostRun) { armed(r); r.Seen.Peers.Value = nil }, StepFinish, Refused, ReasonSelfNotSeen},

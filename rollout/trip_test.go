@@ -180,6 +180,9 @@ func (tr *trip) try(run HostRun, step Step) HostRun {
 		tr.t.Fatal(err)
 	}
 	tr.write(Event{Kind: EvStepDone, Host: subject, Step: step.Kind, Data: data})
+	if res.Request != nil {
+		tr.c.told = res.Request.Number
+	}
 	return run.Advance(step, res, nil)
 }
 
