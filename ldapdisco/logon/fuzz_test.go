@@ -2,6 +2,7 @@ package logon_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"wavelock/ldapdisco/logon"
@@ -117,6 +118,56 @@ func FuzzOpen(f *testing.F) {
 			if _, _, err := s.Unwrap(header); err == nil {
 				t.Fatal("a foreign token was unwrapped")
 			}
+		}
+	})
+}
+
+// FuzzAcceptor changes one byte of an honest client's tokens, or cuts them: the acceptors of logontest must not take
+// anybody for somebody else. NTLM's MIC covers every byte; Kerberos leaves some outside of what it encrypts.
+func FuzzAcceptor(f *testing.F) {
+	d := newDomain(f)
+	k := d.kerberos(f, nil)
+	ntlm := logon.NTLM("CORP", "admin", password)
+	logins := []logon.Login{ntlm, logon.SPNEGO(ntlm), k, k.Raw()}
+	for which := range logins {
+		for _, at := range []uint16{0, 8, 12, 20, 64, 88, 200, 600} {
+			f.Add(uint8(which), uint8(at%2), at, uint8(1<<(at%8)), false)
+			f.Add(uint8(which), uint8(at%2), at, uint8(0xff), true)
+		}
+	}
+	f.Fuzz(func(t *testing.T, which, leg uint8, at uint16, flip uint8, cut bool) {
+		l := logins[int(which)%len(logins)]
+		x, err := l.Start(t.Context(), host1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := d.host.Accept(nil, logontest.None)
+		var in []byte
+		for n := range 3 {
+			out, _, err := x.Next(t.Context(), in)
+			if err != nil || out == nil {
+				return
+			}
+			changed := n == int(leg%2) && (cut || flip != 0)
+			if changed {
+				out = slices.Clone(out)
+				i := int(at) % len(out)
+				out[i] ^= flip
+				if cut {
+					out = out[:i]
+				}
+			}
+			reply, done, err := conn.Step(out)
+			if done && err == nil {
+				if conn.User() != `CORP\admin` || which%4 == 0 && leg%2 == 1 && changed {
+					t.Fatalf("%s was let in, though the token had been changed", conn.User())
+				}
+				return
+			}
+			if err != nil {
+				return
+			}
+			in = reply
 		}
 	})
 }
