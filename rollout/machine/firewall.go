@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,41 +114,4 @@ func rules(keys []regKey, policy bool, ports ...int) (list []rollout.FirewallRul
 		}
 	}
 	return list, total
-}
-
-// ruleName is the display name of the rule for the HTTPS port.
-func ruleName(port int) string { return fmt.Sprintf("%shttps-%d", rollout.RuleNamePrefix, port) }
-
-// addRule is the netsh line for it. What comes from the configuration is data:
-// anything that cmd.exe could read otherwise is refused.
-func addRule(port int, sources, profiles []string) (string, error) {
-	remote := "any"
-	if len(sources) > 0 {
-		remote = strings.Join(sources, ",")
-	}
-	if err := plainArgument(remote); err != nil {
-		return "", fmt.Errorf("sources: %w", err)
-	}
-	where := strings.Join(profiles, ",")
-	if where == "" {
-		where = "any"
-	}
-	if err := plainArgument(where); err != nil {
-		return "", fmt.Errorf("profiles: %w", err)
-	}
-	return fmt.Sprintf(`netsh advfirewall firewall add rule name="%s" dir=in action=allow protocol=TCP localport=%d profile=%s remoteip=%s enable=yes`,
-		ruleName(port), port, where, remote), nil
-}
-
-func deleteRule(name string) string {
-	return fmt.Sprintf(`netsh advfirewall firewall delete rule name="%s"`, name)
-}
-
-// plainArgument refuses what is syntax to cmd.exe. Escaping it would be possible
-// outside of quotes only, and nothing that is needed contains any of it.
-func plainArgument(s string) error {
-	if i := strings.IndexAny(s, "%\"^&|<>()!\r\n\t "); i >= 0 || s == "" {
-		return fmt.Errorf("%q cannot be part of a command line", s)
-	}
-	return nil
 }

@@ -41,11 +41,16 @@ type bench struct {
 
 func setup(t *testing.T) *bench {
 	t.Helper()
+	return setupWith(t, newCA(t), machine.Config{})
+}
+
+func newCA(t *testing.T) *adcstest.CA {
+	t.Helper()
 	ca, err := adcstest.New(adcstest.Config{Templates: []adcstest.Template{{Name: "WinRMHTTPS", OID: "1.3.6.1.4.1.311.21.8.1.2.3"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return setupWith(t, ca, machine.Config{})
+	return ca
 }
 
 // setupWith takes the CA, and the part of the fleet's configuration that is not always the same.
@@ -56,7 +61,7 @@ func setupWith(t *testing.T, ca *adcstest.CA, cfg machine.Config) *bench {
 	n := nextAddress.Add(1)
 	pid := os.Getpid() // another run of these tests may be under way on this computer
 	address := fmt.Sprintf("127.%d.%d.%d", 64+pid>>8&63, pid&255, n)
-	win := machinetest.New(machinetest.Config{FQDN: "web01.corp.example", Address: address, Directory: dir, Admins: []string{"admin"},
+	win := machinetest.New(machinetest.Config{FQDN: "web01.corp.example", Address: address, Directory: dir, Admins: []string{"admin"}, Log: cfg.Log,
 		Enroll: func(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
 			return ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
 		}})

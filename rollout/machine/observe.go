@@ -19,11 +19,13 @@ import (
 
 const firewallPolicy = `SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy`
 
+const storeKey = `HKLM\SOFTWARE\Microsoft\SystemCertificates\MY\Certificates`
+
 // The registry keys of one bulk read, in the order of the sections.
 var bulkKeys = []string{
 	`HKLM\` + firewallPolicy,
 	`HKLM\SOFTWARE\Policies\Microsoft\WindowsFirewall`,
-	`HKLM\SOFTWARE\Microsoft\SystemCertificates\MY\Certificates`,
+	storeKey,
 	`HKLM\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo`,
 	`HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM`,
 	`HKLM\SOFTWARE\wavelock`,

@@ -20,11 +20,11 @@ func (m *Machine) narrow(ctx context.Context, step rollout.Step) (rollout.Result
 	if d == nil || !d.proved || !d.session.Secure() {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("HTTP is narrowed over a proved HTTPS session only"))
 	}
-	line, err := blockLine(step.Port, step.Keep)
+	line, err := narrowLine(step.Port, step.Keep)
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	rule, err := m.addNamedRule(ctx, d, rollout.BlockRule(step.Port), deleteRule(rollout.BlockRule(step.Port))+" >nul 2>nul & "+line)
+	rule, err := m.addRule(ctx, d, line)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -32,21 +32,6 @@ func (m *Machine) narrow(ctx context.Context, step rollout.Step) (rollout.Result
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonNarrowFailed, fmt.Errorf("the rule %s was read back as allow %v, active %v", rule.Name, rule.Allow, rule.Active))
 	}
 	return rollout.Result{Seen: m.withRule(rule)}, nil
-}
-
-// blockLine is the netsh line of the brown-out: block beats allow, so the rule
-// has to leave out our own addresses. The loopback of Windows is not filtered.
-func blockLine(port int, keep []string) (string, error) {
-	others, err := rollout.Complement(keep)
-	if err != nil {
-		return "", err
-	}
-	remote := strings.Join(others, ",")
-	if err := plainArgument(remote); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf(`netsh advfirewall firewall add rule name="%s" dir=in action=block protocol=TCP localport=%d profile=any remoteip=%s enable=yes`,
-		rollout.BlockRule(port), port, remote), nil
 }
 
 // widen deletes the block rule again.
@@ -57,7 +42,7 @@ func (m *Machine) widen(ctx context.Context, step rollout.Step) (rollout.Result,
 	}
 	// The exit code of a rule that is not there is no error: what counts is what is left.
 	name := rollout.BlockRule(step.Port)
-	res, err := d.run(ctx, deleteRule(name)+" >nul 2>nul & "+findRule(name))
+	res, err := d.run(ctx, widenLine(step.Port))
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -142,7 +127,7 @@ func (m *Machine) readDrops(ctx context.Context, d *door, local, policy []regKey
 	if path == "" {
 		return nil, errors.New("the firewall does not log what it drops")
 	}
-	res, err := d.run(ctx, fmt.Sprintf(`type "%s" 2>nul | findstr /r /c:" DROP TCP [^ ]* [^ ]* [0-9]* %d "`, path, m.cfg.HTTPPort))
+	res, err := d.run(ctx, dropsLine(path, m.cfg.HTTPPort))
 	if err != nil {
 		return nil, err
 	}
@@ -173,14 +158,9 @@ func parseDrops(text string, sys rollout.System) ([]rollout.Drop, error) {
 	return drops, nil
 }
 
-// findRule prints the registry's line of the rule with this name.
-func findRule(name string) string {
-	return fmt.Sprintf(`reg query "HKLM\%s\FirewallRules" | findstr /l /c:"Name=%s|"`, firewallPolicy, name)
-}
-
-// addNamedRule runs the line that adds a rule, and reads the rule back.
-func (m *Machine) addNamedRule(ctx context.Context, d *door, name, line string) (rollout.FirewallRule, error) {
-	res, err := d.run(ctx, line+" & "+findRule(name))
+// addRule runs the line that adds a rule and prints it.
+func (m *Machine) addRule(ctx context.Context, d *door, line string) (rollout.FirewallRule, error) {
+	res, err := d.run(ctx, line)
 	if err != nil {
 		return rollout.FirewallRule{}, err
 	}

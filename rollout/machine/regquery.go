@@ -86,19 +86,6 @@ func parseRegValue(line string) (regValue, bool) {
 // section is the mark between the answers of the bulk read.
 const section = "#wavelock-section"
 
-// bulkQuery is one command line that reads many keys. Keys that are not there
-// leave an empty section.
-func bulkQuery(keys []string) string {
-	var b strings.Builder
-	for i, k := range keys {
-		if i > 0 {
-			b.WriteString(" & ")
-		}
-		fmt.Fprintf(&b, `echo %s& reg query "%s" /s 2>nul`, section, k)
-	}
-	return b.String()
-}
-
 // parseBulk takes the answer apart again: as many sections as keys were asked for.
 func parseBulk(text string, n int) ([][]regKey, error) {
 	parts := strings.Split(text, section)

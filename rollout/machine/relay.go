@@ -43,7 +43,7 @@ func (m *Machine) makeRequest(ctx context.Context, step rollout.Step) (rollout.R
 	if err := m.writeFile(ctx, d, "request.inf", requestLines(fqdn)); err != nil {
 		return rollout.Result{}, err
 	}
-	out, err := d.must(ctx, `certreq -new -machine -q "`+requestFolder+`\request.inf" "`+requestFolder+`\request.req" >nul && type "`+requestFolder+`\request.req"`)
+	out, err := d.must(ctx, requestLine)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -74,7 +74,7 @@ func (m *Machine) accept(ctx context.Context, step rollout.Step) (rollout.Result
 		if err := m.writeFile(ctx, d, "answer.cer", certificateLines(step.Request.Certificate)); err != nil {
 			return rollout.Result{}, err
 		}
-		if _, err := d.must(ctx, `certreq -accept -machine -q "`+requestFolder+`\answer.cer"`); err != nil {
+		if _, err := d.must(ctx, acceptLine); err != nil {
 			return rollout.Result{}, err
 		}
 		if certs, err = readCertificates(ctx, d); err != nil {
@@ -106,27 +106,12 @@ func certificateLines(der []byte) []string {
 	return append(lines, text, "-----END CERTIFICATE-----")
 }
 
-// writeFile writes a file of requestFolder anew, in as many command lines as it takes. The lines have to be free of
-// what cmd.exe would read as more than text; every caller makes them of constants, base64 and a checked name.
+// writeFile writes a file of requestFolder anew, in as many command lines as it takes.
 func (m *Machine) writeFile(ctx context.Context, d *door, name string, lines []string) error {
-	const most = 4000 // characters; cmd.exe takes 8191
-	path := `"` + requestFolder + `\` + name + `"`
-	begin := `rd /s /q "` + requestFolder + `" 2>nul & mkdir "` + requestFolder + `" && `
-	redirect := " >"
-	for len(lines) > 0 {
-		var b strings.Builder
-		n := 0
-		for n < len(lines) && (n == 0 || b.Len()+len(lines[n]) < most) {
-			if n > 0 {
-				b.WriteString("& ")
-			}
-			b.WriteString("echo " + lines[n])
-			n++
-		}
-		if _, err := d.must(ctx, begin+"("+b.String()+")"+redirect+path); err != nil {
+	for _, line := range fileLines(name, lines) {
+		if _, err := d.must(ctx, line); err != nil {
 			return err
 		}
-		lines, begin, redirect = lines[n:], "", " >>"
 	}
 	return nil
 }
@@ -135,7 +120,7 @@ func (m *Machine) writeFile(ctx context.Context, d *door, name string, lines []s
 func (m *Machine) dropRequestFolder(ctx context.Context, d *door) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
-	if _, err := d.run(ctx, `rd /s /q "`+requestFolder+`"`); err != nil {
+	if _, err := d.run(ctx, dropFolderLine); err != nil {
 		m.cfg.Log.Warn("remove the folder of the request", "host", m.host.ID, "err", err)
 	}
 }

@@ -95,7 +95,7 @@ func (m *Machine) saveImage(ctx context.Context, step rollout.Step) (rollout.Res
 		if err != nil {
 			return rollout.Result{}, fmt.Errorf("write the before-image: %w", err)
 		}
-		if _, err := d.must(ctx, fmt.Sprintf(`reg copy "HKLM\%s" "HKLM\%s\Listener" /s /f`, listenerKey, beforeKey)); err != nil {
+		if _, err := d.must(ctx, saveLine); err != nil {
 			return rollout.Result{}, err
 		}
 		if _, err := registry(ctx, d.session, "SetStringValue", beforeKey, "image", wsman.Field{Name: "sValue", Value: string(text)}); err != nil {
@@ -114,7 +114,7 @@ func (m *Machine) saveImage(ctx context.Context, step rollout.Step) (rollout.Res
 
 // allow adds the firewall rule for the HTTPS port, unless it is there.
 func (m *Machine) allow(ctx context.Context, step rollout.Step) (rollout.Result, error) {
-	line, err := addRule(step.Port, step.Sources, step.Profiles)
+	line, err := allowLine(step.Port, step.Sources, step.Profiles)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -122,9 +122,7 @@ func (m *Machine) allow(ctx context.Context, step rollout.Step) (rollout.Result,
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	// netsh adds a twin where a rule of the name exists: look first.
-	name := ruleName(step.Port)
-	rule, err := m.addNamedRule(ctx, d, name, findRule(name)+" >nul || "+line)
+	rule, err := m.addRule(ctx, d, line)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -205,7 +203,7 @@ func (m *Machine) enrollFailure(step rollout.Step, code uint32) error {
 }
 
 func readCertificates(ctx context.Context, d *door) ([]pki.Certificate, error) {
-	out, err := d.must(ctx, `reg query "`+bulkKeys[2]+`" /s`)
+	out, err := d.must(ctx, storeLine)
 	if err != nil {
 		return nil, err
 	}

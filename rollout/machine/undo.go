@@ -23,12 +23,12 @@ const (
 	taskNotYetRun = 0x41303
 )
 
-// exec is an action of a task: an executable of the system and its arguments.
-type exec struct{ command, arguments string }
+// action is an action of a task: an executable of the system and its arguments.
+type action struct{ command, arguments string }
 
 // taskXML writes a task that SYSTEM runs, [MS-TSCH] 2.5: in ASCII, without an
 // encoding in its declaration, on batteries too, and without an end.
-func taskXML(description, triggers string, actions ...exec) string {
+func taskXML(description, triggers string, actions ...action) string {
 	var b strings.Builder
 	b.WriteString(`<?xml version="1.0"?><Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task"><RegistrationInfo><Description>` +
 		description + `</Description></RegistrationInfo><Triggers>` + triggers + `</Triggers><Principals><Principal id="S"><UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel></Principal></Principals>` +
@@ -59,11 +59,11 @@ func undoXML(after time.Duration, httpPort int) string {
 	again := `<Repetition><Interval>PT1M</Interval></Repetition>`
 	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed",
 		`<RegistrationTrigger><Enabled>true</Enabled>`+again+`<Delay>PT`+strconv.Itoa(seconds)+`S</Delay></RegistrationTrigger><BootTrigger><Enabled>true</Enabled>`+again+`</BootTrigger>`,
-		exec{system32 + "reg.exe", `copy "HKLM\` + undoKey + `\Listener" "HKLM\` + listenerKey + `" /s /f`},
-		exec{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
-		exec{system32 + "net.exe", "stop winrm /y"},
-		exec{system32 + "net.exe", "start winrm"},
-		exec{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
+		action{system32 + "reg.exe", `copy "HKLM\` + undoKey + `\Listener" "HKLM\` + listenerKey + `" /s /f`},
+		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
+		action{system32 + "net.exe", "stop winrm /y"},
+		action{system32 + "net.exe", "start winrm"},
+		action{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
 }
 
 // enrollXML is the one-shot request. The template's name comes from the
@@ -72,7 +72,7 @@ func enrollXML(template string) (string, error) {
 	if err := plainArgument(template); err != nil || strings.HasPrefix(template, "-") || strings.ContainsAny(template, `/\`) {
 		return "", fmt.Errorf("%q is no name of a certificate template", template)
 	}
-	return taskXML("Requests a machine certificate", "", exec{system32 + "certreq.exe", "-enroll -machine -q " + template}), nil
+	return taskXML("Requests a machine certificate", "", action{system32 + "certreq.exe", "-enroll -machine -q " + template}), nil
 }
 
 func scheduler() wsman.Resource { return wsman.WMI(taskNamespace, "PS_ScheduledTask") }
@@ -141,15 +141,15 @@ func (m *Machine) dropTask(ctx context.Context, s *wsman.Session, name string) {
 
 // arm registers the undo, and reads back that it is there.
 func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, error) {
-	if err := plainArgument(step.Campaign); err != nil {
-		return rollout.Result{}, fmt.Errorf("name of the campaign: %w", err)
+	line, err := armLine(step.Campaign)
+	if err != nil {
+		return rollout.Result{}, err
 	}
 	d, err := m.any(ctx)
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	if _, err := d.must(ctx, fmt.Sprintf(`reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && reg add "HKLM\%[2]s" /v armed /t REG_SZ /d %[3]s /f`,
-		listenerKey, undoKey, step.Campaign)); err != nil {
+	if _, err := d.must(ctx, line); err != nil {
 		return rollout.Result{}, err
 	}
 	if err := registerTask(ctx, d.session, undoTask, undoXML(step.UndoAfter, m.cfg.HTTPPort)); err != nil {
@@ -224,7 +224,7 @@ func (m *Machine) putBack(ctx context.Context, step rollout.Step) (rollout.Resul
 		}
 	}
 	// The exit code of a rule or key that is not there is no error; what stays is seen by the next inspection.
-	if _, err := d.run(ctx, deleteRule(ruleName(m.cfg.HTTPSPort))+" & "+deleteRule(rollout.BlockRule(m.cfg.HTTPPort))+` & reg delete "HKLM\`+ownKey+`" /f`); err != nil {
+	if _, err := d.run(ctx, restoreLine(m.cfg.HTTPPort, m.cfg.HTTPSPort)); err != nil {
 		return rollout.Result{}, err
 	}
 	return rollout.Result{}, nil

@@ -102,6 +102,7 @@ func (h *Host) startCommand(s *shell, c *call) answer {
 	}
 	id := strings.ToUpper(uuid.NewString())
 	cmd := &command{line: strings.Join(parts, " "), done: make(chan struct{})}
+	h.cfg.Log.Debug("command", "host", h.cfg.FQDN, "line", cmd.line)
 	cmd.wantsInput = strings.HasPrefix(strings.ToLower(cmd.line), "findstr ") && !strings.Contains(cmd.line, "|")
 	if !cmd.wantsInput {
 		h.runCommand(cmd)
