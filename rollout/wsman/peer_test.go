@@ -19,28 +19,27 @@ import (
 	"wavelock/rollout/wsman"
 )
 
-// peers are programs on MIT Kerberos and gss-ntlmssp that share no code with this repository. They are not part of it:
-// where they are missing the tests are skipped, or fail when WAVELOCK_REQUIRE_PEERS is set.
-func peers(t *testing.T, name string) string {
+// peer is a program on MIT Kerberos and gss-ntlmssp that shares no code with the rest of this repository. Where their
+// Python is missing the tests are skipped, or fail when WAVELOCK_REQUIRE_PEERS is set.
+func peer(t *testing.T, name string) string {
 	t.Helper()
-	missing := t.Skipf
-	if os.Getenv("WAVELOCK_REQUIRE_PEERS") != "" {
-		missing = t.Fatalf
+	out, err := exec.Command(python, "-c", "import gssapi; gssapi.Credentials(usage='accept', mechs=[gssapi.OID.from_int_seq('1.3.6.1.4.1.311.2.2.10')])").CombinedOutput()
+	if err != nil && !bytes.Contains(out, []byte("No credentials")) && !bytes.Contains(out, []byte("gssapi.raw")) {
+		missing(t, "python3-gssapi or gss-ntlmssp is not here: %s", out)
 	}
-	dir, err := os.Getwd()
+	path, err := filepath.Abs(filepath.FromSlash("../../testdata/peer/" + name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "..", "..", "..", "shared", "spikes", name, name+".py")
-	if _, err := os.Stat(path); err != nil {
-		missing("the peer %s is not here", name)
-	}
-	if out, err := exec.Command(python, "-c", "import gssapi; gssapi.Credentials(usage='accept', mechs=[gssapi.OID.from_int_seq('1.3.6.1.4.1.311.2.2.10')])").CombinedOutput(); err != nil {
-		if !bytes.Contains(out, []byte("No credentials")) && !bytes.Contains(out, []byte("gssapi.raw")) {
-			missing("python3-gssapi or gss-ntlmssp is not here: %s", out)
-		}
-	}
 	return path
+}
+
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("WAVELOCK_REQUIRE_PEERS") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
 }
 
 // peerPassword has no colon, which the peer's file of accounts cannot hold.
@@ -81,7 +80,7 @@ func mit(t *testing.T, l *listener, spn string) []string {
 	if err := l.kdc.WriteCCache(cache, "admin"); err != nil {
 		t.Fatal(err)
 	}
-	return append(os.Environ(), "KRB5_CONFIG="+conf, "KRB5_KTNAME="+write("keytab", keys), "KRB5CCNAME=FILE:"+cache, "KRB5RCACHETYPE=none",
+	return append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "KRB5_CONFIG="+conf, "KRB5_KTNAME="+write("keytab", keys), "KRB5CCNAME=FILE:"+cache, "KRB5RCACHETYPE=none",
 		"NTLM_USER_FILE="+write("users", []byte("CORP:peer:"+peerPassword+"\n")), "NETBIOS_DOMAIN_NAME=CORP", "NETBIOS_COMPUTER_NAME=HOST1")
 }
 
@@ -132,12 +131,12 @@ func startAcceptor(t *testing.T, path string, env []string, cert ...string) (add
 }
 
 func TestAgainstAnAcceptorOnMIT(t *testing.T) {
-	path := peers(t, "gss_winrm_server")
+	path := peer(t, "winrm_acceptor.py")
 	l := newListener(t, true) // for its KDC and certificate
 	env := mit(t, l, "HTTP/"+hostName)
 	ntlm := logon.NTLM("CORP", "peer", peerPassword)
 	cert, key, der := certificateFiles(t, l)
-	plain, plainLog := startAcceptor(t, path, append(env, "REQUIRE_ENC=1"))
+	plain, plainLog := startAcceptor(t, path, env)
 	secure, secureLog := startAcceptor(t, path, append(env, "CBT="+der, "BASIC=1"), "--tls", cert, key)
 	k := l.kerberos(t)
 	for name, login := range map[string]logon.Login{"NTLM": ntlm, "NTLM in SPNEGO": logon.SPNEGO(ntlm), "Kerberos": k, "raw Kerberos": k.Raw(), "Basic": logon.Basic("admin", password)} {
@@ -161,7 +160,7 @@ func TestAgainstAnAcceptorOnMIT(t *testing.T) {
 	if !errors.As(err, &auth) {
 		t.Errorf("a wrong password: %v", err)
 	}
-	if strings.Contains(plainLog.String(), "PLAIN") {
+	if strings.Contains(plainLog.String(), "IN CLEAR") {
 		t.Errorf("something went in clear: %s", plainLog)
 	}
 	for line := range strings.Lines(secureLog.String()) {
@@ -250,7 +249,7 @@ func certificateFiles(t *testing.T, l *listener) (cert, key, der string) {
 
 // The acceptors of logontest, under the listener of these tests, with a client on MIT.
 func TestALogontestAcceptorWithAClientOnMIT(t *testing.T) {
-	path := peers(t, "gss_winrm_client")
+	path := peer(t, "winrm_initiator.py")
 	for _, secure := range []bool{false, true} {
 		l := newListener(t, secure)
 		env := mit(t, l, "HTTP/"+hostName)
@@ -263,7 +262,7 @@ func TestALogontestAcceptorWithAClientOnMIT(t *testing.T) {
 			t.Run(fmt.Sprintf("%s over %s", auth, scheme), func(t *testing.T) {
 				args := []string{path, fmt.Sprintf("%s://localhost:%s/wsman", scheme, port), auth}
 				if secure {
-					args = append(args, "--cbt", "--no-enc")
+					args = append(args, "--cbt", "--clear")
 				}
 				if strings.HasPrefix(auth, "ntlm") {
 					args = append(args, "--user", `CORP\admin`, "--password", password)
