@@ -29,6 +29,7 @@ type bench struct {
 	t      *testing.T
 	ca     *adcstest.CA
 	win    *machinetest.Host
+	cfg    machine.Config
 	fleet  *machine.Fleet
 	host   rollout.Host
 	policy rollout.Policy
@@ -81,14 +82,22 @@ func setupWith(t *testing.T, ca *adcstest.CA, cfg machine.Config) *bench {
 	cfg.Resolve = func(context.Context, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr(address)}, nil
 	}
-	cfg.Now, cfg.Timeout = time.Now, 5*time.Second
-	fleet, err := machine.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg.Now = time.Now
 	p := rollout.DefaultPolicy()
 	p.UndoAfter = rollout.Duration(time.Minute)
-	return &bench{t: t, ca: ca, win: win, fleet: fleet, policy: p, host: rollout.Host{ID: "web01.corp.example", Domain: "corp.example"}}
+	b := &bench{t: t, ca: ca, win: win, cfg: cfg, policy: p, host: rollout.Host{ID: "web01.corp.example", Domain: "corp.example"}}
+	b.timeout(5 * time.Second)
+	return b
+}
+
+// timeout is how long the fleet waits for an answer.
+func (b *bench) timeout(d time.Duration) {
+	b.t.Helper()
+	b.cfg.Timeout = d
+	var err error
+	if b.fleet, err = machine.New(b.cfg); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // do takes the host through an action as the engine does, and answers its end,

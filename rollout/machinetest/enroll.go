@@ -70,6 +70,9 @@ func (h *Host) enroll(template string) error {
 	if err != nil {
 		return err
 	}
+	if h.has(DiskFull) {
+		return &EnrollError{HRESULT: 0x80070070}
+	}
 	h.writes.Add(1)
 	h.install(der, key)
 	return nil

@@ -31,6 +31,9 @@ const (
 	EnrollPending    Fault = "enroll-pending"
 	EnrollFailed     Fault = "enroll-failed"
 	RuleIgnored      Fault = "rule-ignored"
+	DiskFull         Fault = "disk-full"
+	FirewallStopped  Fault = "firewall-stopped"
+	Localised        Fault = "localised"
 )
 
 // Faults documents every switch.
@@ -58,6 +61,9 @@ var Faults = []struct {
 	{EnrollDenied, "the CA denies the computer's request"},
 	{EnrollPending, "the CA leaves the computer's request pending"},
 	{EnrollFailed, "certreq cannot reach the CA"},
+	{DiskFull, "nothing more can be written to the registry, to task files or to the certificate store"},
+	{FirewallStopped, "the service mpssvc is stopped, and netsh fails"},
+	{Localised, "programs speak German"},
 	{RuleIgnored, "netsh says that it added the rule, and did not"},
 }
 
@@ -84,6 +90,8 @@ func (h *Host) Set(faults ...Fault) {
 			h.reg.SetNum(policyKey, "AllowAutoConfig", 1)
 			h.reg.SetText(policyKey, "IPv4Filter", "*")
 			h.reg.SetText(policyKey, "IPv6Filter", "*")
+		case FirewallStopped:
+			h.services["mpssvc"] = "Stopped"
 		case Off:
 			h.shut()
 		}
@@ -101,6 +109,8 @@ func (h *Host) Clear(f Fault) {
 		h.reg.Delete(policyKey)
 		h.reg.Delete(listenerKey + `\*+HTTP`)
 		h.reload()
+	case FirewallStopped:
+		delete(h.services, "mpssvc")
 	case Off:
 		h.reload()
 	}

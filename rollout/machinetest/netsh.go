@@ -23,6 +23,10 @@ func progNetsh(x *execution, rest string) int {
 		x.out.WriteString("The following command was not found: " + strings.TrimSpace(rest) + ".\r\n")
 		return 1
 	}
+	if x.h.has(FirewallStopped) {
+		x.out.WriteString("An error occurred while attempting to contact the  Windows Defender Firewall service. Make sure that the service is running and try your request again.\r\n")
+		return 1
+	}
 	match, change, ok := netshPairs(args[4:])
 	if !ok || match["name"] == "" {
 		x.out.WriteString(netshInvalid)
@@ -33,6 +37,10 @@ func progNetsh(x *execution, rest string) int {
 	case "add":
 		if len(change) > 0 || !validRule(match) {
 			x.out.WriteString(netshInvalid)
+			return 1
+		}
+		if x.h.has(DiskFull) {
+			x.out.WriteString("There is not enough space on the disk.\r\n")
 			return 1
 		}
 		if !x.h.has(RuleIgnored) {
@@ -57,7 +65,7 @@ func progNetsh(x *execution, rest string) int {
 		return 1
 	}
 	if n == 0 {
-		x.out.WriteString("\r\nNo rules match the specified criteria.\r\n")
+		x.out.WriteString(map[bool]string{false: "\r\nNo rules match the specified criteria.\r\n", true: "\r\nEs wurden keine Regeln gefunden, die mit den angegebenen Kriterien \u00fcbereinstimmen.\r\n"}[x.h.has(Localised)])
 		return 1
 	}
 	x.h.writes.Add(1)

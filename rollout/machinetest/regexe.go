@@ -9,6 +9,10 @@ import (
 const done = "The operation completed successfully.\r\n\r\n"
 
 func (x *execution) regFails(why string) int {
+	if x.h.has(Localised) {
+		x.err.WriteString("FEHLER: Der Vorgang konnte nicht ausgef\u00fchrt werden.\r\n")
+		return 1
+	}
 	x.err.WriteString("ERROR: " + why + "\r\n")
 	return 1
 }
@@ -69,7 +73,8 @@ func progReg(x *execution, rest string) int {
 	if len(args) == 0 {
 		return x.regFails(regSyntax)
 	}
-	verb, ok := regVerbs[strings.ToLower(args[0])]
+	name := strings.ToLower(args[0])
+	verb, ok := regVerbs[name]
 	args = args[1:]
 	if !ok || len(args) != verb.keys+verb.files {
 		return x.regFails(regSyntax)
@@ -81,6 +86,9 @@ func progReg(x *execution, rest string) int {
 	}
 	if slices.ContainsFunc(args[:verb.keys], func(a string) bool { return !isHKLM(a) }) {
 		return x.regFails("Invalid key name.")
+	}
+	if x.h.has(DiskFull) && slices.Contains([]string{"add", "copy", "import", "restore"}, name) {
+		return x.regFails("There is not enough space on the disk.")
 	}
 	return verb.do(x, args, opts)
 }

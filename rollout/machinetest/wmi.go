@@ -219,6 +219,27 @@ func (h *Host) connections() []instance {
 	return list
 }
 
+// regWrite answers as Windows does: 112 is ERROR_DISK_FULL.
+func (h *Host) regWrite(method, path, name string, in *node) int {
+	if h.has(DiskFull) {
+		return 112
+	}
+	switch method {
+	case "SetStringValue":
+		h.reg.SetText(path, name, in.child("sValue").raw())
+	case "SetDWORDValue":
+		n, err := strconv.ParseUint(in.text("uValue"), 10, 32)
+		if err != nil {
+			return 1
+		}
+		h.reg.SetNum(path, name, uint32(n))
+	case "CreateKey":
+		h.reg.make(path)
+	}
+	h.writes.Add(1)
+	return 0
+}
+
 // stdRegProv is the registry over WMI. What goes wrong is in ReturnValue, never a fault.
 func (h *Host) stdRegProv(c *call, method string) answer {
 	in := c.body.child(method + "_INPUT")
@@ -255,20 +276,8 @@ func (h *Host) stdRegProv(c *call, method string) answer {
 			out = append(out, field{"sNames", v.Name}, field{"Types", strconv.Itoa(int(v.Type))})
 		}
 		code = missing(h.reg.Exists(path))
-	case "SetStringValue":
-		h.writes.Add(1)
-		h.reg.SetText(path, name, in.child("sValue").raw())
-	case "SetDWORDValue":
-		n, err := strconv.ParseUint(in.text("uValue"), 10, 32)
-		if err != nil {
-			code = 1
-			break
-		}
-		h.writes.Add(1)
-		h.reg.SetNum(path, name, uint32(n))
-	case "CreateKey":
-		h.writes.Add(1)
-		h.reg.make(path)
+	case "SetStringValue", "SetDWORDValue", "CreateKey":
+		code = h.regWrite(method, path, name, in)
 	case "DeleteKey":
 		h.writes.Add(1)
 		switch {
@@ -315,6 +324,9 @@ func (h *Host) scheduledTasks(c *call, method string) answer {
 	}
 	switch method {
 	case "RegisterByXml":
+		if h.has(DiskFull) {
+			return failed(0x80070070)
+		}
 		h.writes.Add(1)
 		if code := h.registerTask(path, in.text("Xml"), in.text("Force") == "true"); code != 0 {
 			return failed(code)

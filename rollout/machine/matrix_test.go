@@ -1,0 +1,305 @@
+package machine_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wavelock/rollout"
+	"wavelock/rollout/machine"
+	"wavelock/rollout/machinetest"
+)
+
+// The matrix lets one computer's campaign, brown-out included, meet every fault
+// and every crash before every step. In no cell may the computer end, or stand
+// without an armed undo, with both doors shut; in every cell the class that is
+// reported at the end is true.
+//
+// A sample of them is always tried. All: WAVELOCK_MATRIX=all go test ./rollout/machine -run Matrix -parallel 24 -v
+
+// crash is what happens to the controller in a cell.
+type crash string
+
+const (
+	crashBefore crash = "crash before"
+	crashAfter  crash = "crash after"
+	rebootHost  crash = "host reboots"
+)
+
+// cell is one event before or after one step.
+type cell struct {
+	step  rollout.StepKind
+	fault machinetest.Fault
+	crash crash
+}
+
+func (c cell) name() string {
+	if c.crash != "" {
+		return string(c.crash)
+	}
+	return string(c.fault)
+}
+
+// matrixSteps are the steps of the whole way, in order.
+var matrixSteps = []rollout.StepKind{rollout.StepInspect, rollout.StepSaveImage, rollout.StepEnroll, rollout.StepListen, rollout.StepAllow, rollout.StepProve, rollout.StepArm,
+	rollout.StepNarrow, rollout.StepProveNarrow, rollout.StepDisarm, rollout.StepRemoveHTTP, rollout.StepProveClosed, rollout.StepWiden}
+
+func cells() []cell {
+	var all []cell
+	for _, s := range matrixSteps {
+		for _, f := range machinetest.Faults {
+			all = append(all, cell{step: s, fault: f.Name})
+		}
+		for _, c := range []crash{crashBefore, crashAfter, rebootHost} {
+			all = append(all, cell{step: s, crash: c})
+		}
+	}
+	return all
+}
+
+// ride is the campaign of one cell.
+type ride struct {
+	*bench
+	cell cell
+	plan *rollout.Plan
+	st   *rollout.State
+	kept *rollout.BeforeImage
+	met  bool // the cell's event has happened
+	stop time.Time
+}
+
+func TestMatrix(t *testing.T) {
+	t.Parallel()
+	all, every := cells(), 13
+	if os.Getenv("WAVELOCK_MATRIX") == "all" {
+		every = 1
+	}
+	var mu sync.Mutex
+	rows := map[rollout.StepKind][]string{}
+	t.Run("cells", func(t *testing.T) {
+		for i, c := range all {
+			if i%every != 0 {
+				continue
+			}
+			t.Run(string(c.step)+"/"+c.name(), func(t *testing.T) {
+				t.Parallel()
+				end := rideThrough(t, c)
+				mu.Lock()
+				defer mu.Unlock()
+				rows[c.step] = append(rows[c.step], fmt.Sprintf("%-22s %s", c.name(), end))
+			})
+		}
+	})
+	var b strings.Builder
+	for _, s := range matrixSteps {
+		slices.Sort(rows[s])
+		for _, r := range rows[s] {
+			fmt.Fprintf(&b, "%-14s %s\n", s, r)
+		}
+	}
+	t.Logf("step, what happened there, how the campaign ended, the class reported (and true), the reason\n%s", b.String())
+}
+
+// rideThrough drives the campaign as the engine does, and then looks at the computer itself.
+func rideThrough(t *testing.T, c cell) string {
+	b := setup(t)
+	b.policy.UndoAfter, b.policy.PollFor, b.policy.DeferFor = rollout.Duration(2*time.Second), rollout.Duration(300*time.Millisecond), rollout.Duration(300*time.Millisecond)
+	b.policy.Quiesce, b.policy.Deferrals = rollout.Duration(300*time.Millisecond), 1000
+	b.timeout(2 * time.Second)
+	p := &rollout.Plan{Version: rollout.PlanVersion, ID: "matrix", Policy: b.policy, Goal: rollout.GoalClose,
+		Waves: []rollout.Wave{{Name: "all", Hosts: []rollout.HostID{b.host.ID}, InFlight: 1, Limit: 1}}, Hosts: []rollout.Planned{{Host: b.host, Class: rollout.ClassHTTPOnly}}}
+	r := &ride{bench: b, cell: c, plan: p, st: rollout.NewState(p), stop: time.Now().Add(60 * time.Second)}
+	r.write(rollout.Event{Kind: rollout.EvApproved, Detail: p.Hash(), Actor: "ann"})
+	watching := make(chan struct{})
+	go r.watch(t.Context().Done(), watching)
+	r.travel()
+	close(watching)
+	h := r.st.Hosts[b.host.ID]
+	r.judge(h)
+	return fmt.Sprintf("%-12s %-10s %s", endOf(h), h.Class, h.Reason)
+}
+
+func endOf(h *rollout.HostState) string {
+	if h.Done {
+		return "done"
+	}
+	return string(h.Outcome)
+}
+
+// watch holds at every moment what must never be: both doors shut and no undo.
+func (r *ride) watch(over <-chan struct{}, done <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case <-done:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+		// The undo is looked at first: it is deleted only after a door was seen open.
+		armed := slices.Contains(r.win.TaskNames(), `\wavelock\undo`)
+		if !armed && !r.win.HTTPOpen() && !r.win.HTTPSOpen() && r.cell.fault != machinetest.Off {
+			r.t.Error("both doors are shut and no undo is armed")
+			return
+		}
+	}
+}
+
+func (r *ride) host() *rollout.HostState { return r.st.Hosts[r.bench.host.ID] }
+
+func (r *ride) write(e rollout.Event) {
+	e.Seq, e.At, e.Campaign = r.st.Seq+1, time.Now(), r.plan.ID
+	if e.Host != "" && e.Kind != rollout.EvAction {
+		e.Attempt = r.host().Attempt
+	}
+	r.st.Apply(e)
+}
+
+// travel runs until nothing happens any more without a person. A fault ends after
+// a while, as troubles do: what counts is what is left then.
+func (r *ride) travel() {
+	healed := false
+	began := time.Now()
+	for time.Now().Before(r.stop) {
+		if !healed && r.met && time.Since(began) > 3*time.Second {
+			r.win.Clear(r.cell.fault)
+			healed = true
+		}
+		d := rollout.Decide(r.plan, r.st, time.Now())
+		for _, e := range d.Events {
+			r.write(e)
+		}
+		for _, a := range d.Actions {
+			r.write(rollout.Event{Kind: rollout.EvAction, Host: a.Host, Action: a.Kind, Wave: a.Wave, Attempt: a.Attempt})
+			for r.host().Running != "" { // a crash leaves it running, and the next process takes it up
+				r.act()
+			}
+		}
+		switch {
+		case d.Over, d.Idle && d.Wake.IsZero():
+			return
+		case d.Idle:
+			time.Sleep(min(time.Until(d.Wake)+time.Millisecond, 200*time.Millisecond))
+		}
+	}
+	r.t.Errorf("the campaign does not end: %+v", *r.host())
+}
+
+// act is one controller's life with the host.
+func (r *ride) act() {
+	m, err := r.fleet.Open(r.t.Context(), r.bench.host)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer m.Close()
+	ph, _ := r.plan.Host(r.bench.host.ID)
+	run := rollout.NewRun(r.plan, ph, *r.host(), r.kept)
+	for range 60 {
+		step := rollout.Next(run, time.Now())
+		if step.Kind == rollout.StepFinish {
+			r.write(rollout.Event{Kind: rollout.EvSettled, Host: run.Host.ID, Outcome: step.Outcome, Reason: step.Reason, Detail: step.Detail, Until: step.Again, Class: classNow(run)})
+			return
+		}
+		var died bool
+		if run, died = r.try(m, run, step); died {
+			return
+		}
+	}
+	r.t.Fatalf("%s does not end", run.Action)
+}
+
+func classNow(run rollout.HostRun) rollout.Class {
+	if run.Seen == nil {
+		return ""
+	}
+	return rollout.ClassOf(*run.Seen)
+}
+
+// try does one step, with the cell's event where it belongs.
+func (r *ride) try(m *machine.Machine, run rollout.HostRun, step rollout.Step) (next rollout.HostRun, died bool) {
+	r.write(rollout.Event{Kind: rollout.EvStepOpen, Host: run.Host.ID, Step: step.Kind})
+	if step.Kind == rollout.StepSaveImage && r.kept == nil {
+		r.kept = step.Image // the journal has it before the host
+	}
+	here := step.Kind == r.cell.step && !r.met
+	r.met = r.met || here
+	switch {
+	case here && r.cell.crash == crashBefore:
+		return run, true
+	case here && r.cell.crash == rebootHost:
+		r.win.Reboot()
+	case here && r.cell.fault != "":
+		r.win.Set(r.cell.fault)
+	}
+	res, err := m.Do(r.t.Context(), step)
+	if here && r.cell.crash == crashAfter {
+		return run, true
+	}
+	var f *rollout.Failure
+	if err != nil {
+		if !errors.As(err, &f) {
+			r.t.Fatalf("%s: %v is no failure", step.Kind, err)
+		}
+		r.t.Logf("%s: %v", step.Kind, f)
+		r.write(rollout.Event{Kind: rollout.EvStepFail, Host: run.Host.ID, Step: step.Kind, Reason: f.Reason})
+		return run.Advance(step, res, f), false
+	}
+	data, err := json.Marshal(res)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.write(rollout.Event{Kind: rollout.EvStepDone, Host: run.Host.ID, Step: step.Kind, Data: data})
+	return run.Advance(step, res, nil), false
+}
+
+// judge looks at the computer itself when all is over and every trouble is gone.
+func (r *ride) judge(h *rollout.HostState) {
+	t := r.t
+	r.win.Clear(r.cell.fault)
+	deadline := time.Now().Add(10 * time.Second)
+	for slices.Contains(r.win.TaskNames(), `\wavelock\undo`) && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond) // an undo that is armed still decides the end
+	}
+	end, seen := r.look()
+	if end.Outcome != rollout.Passed || seen.Via == "" {
+		t.Fatalf("nobody gets in: %s (%s: %s)", end.Outcome, end.Reason, end.Detail)
+	}
+	truth := rollout.ClassOf(*seen)
+	http, https := r.win.HTTPOpen(), r.win.HTTPSOpen()
+	want := map[[2]bool]rollout.Class{{true, true}: rollout.ClassBoth, {true, false}: rollout.ClassHTTPOnly, {false, true}: rollout.ClassHTTPSOnly}[[2]bool{http, https}]
+	if truth != want {
+		t.Errorf("it is observed as %s, and its doors are HTTP %v, HTTPS %v", truth, http, https)
+	}
+	if h.Class != truth && h.Reason != rollout.ReasonUndoFired {
+		t.Errorf("the campaign reports %s (%s, %s: %s), and it is %s", h.Class, h.Outcome, h.Reason, h.Detail, truth)
+	}
+	if !h.Done && h.Outcome == rollout.Restored && (truth != rollout.ClassHTTPOnly || len(r.blockRules()) > 0 || len(r.win.TaskNames()) > 0) {
+		t.Errorf("restored, and it is %s with rules %v and tasks %v", truth, r.blockRules(), r.win.TaskNames())
+	}
+	if h.Done && (truth != rollout.ClassHTTPSOnly || len(r.blockRules()) > 0 || len(r.win.TaskNames()) > 0) {
+		t.Errorf("done, and it is %s with rules %v and tasks %v", truth, r.blockRules(), r.win.TaskNames())
+	}
+	if !r.met {
+		t.Errorf("%s was never reached: %s (%s: %s)", r.cell.step, h.Outcome, h.Reason, h.Detail)
+	}
+}
+
+// look observes the host with a new controller.
+func (r *ride) look() (rollout.Step, *rollout.Observation) {
+	m, err := r.fleet.Open(r.t.Context(), r.bench.host)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer m.Close()
+	res, err := m.Do(r.t.Context(), rollout.Step{Kind: rollout.StepInspect})
+	if err != nil {
+		return rollout.Step{Outcome: rollout.Failed, Detail: err.Error()}, &rollout.Observation{}
+	}
+	return rollout.Step{Outcome: rollout.Passed}, res.Seen
+}
