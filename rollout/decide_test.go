@@ -247,3 +247,21 @@ func TestAWakeIsTheEarliestTime(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+func TestRunningItAgainLooksAgain(t *testing.T) {
+	t.Parallel()
+	st := newStage(1)
+	st.p.Policy.Deferrals = 1
+	for _, o := range []Outcome{Pending, AwaitPolicy, Deferred} {
+		st.begin().wave(EvWaveOpened, 1).act("h0", ActSecure, o).wave(EvWavePassed, 1).wave(EvWaveOpened, 2)
+		if d := Decide(st.p, st.s, epoch); told(d) != "" {
+			t.Fatalf("%s: before its time %q", o, told(d))
+		}
+		for n := range 3 { // more often than the policy defers a host
+			if d := Decide(st.p, st.say(Event{Kind: EvStarted}).s, epoch); told(d) != "secure h0 in 2" {
+				t.Fatalf("%s: started for the %dth time: %q", o, n+1, told(d))
+			}
+			st.say(Event{Kind: EvAction, Host: "h0", Action: ActSecure, Attempt: n + 2, Wave: 2}).end("h0", o)
+		}
+	}
+}

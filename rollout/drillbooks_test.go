@@ -17,6 +17,15 @@ func (d *drill) book(e Event) {
 
 func (d *drill) bookCampaign(e Event) {
 	switch e.Kind {
+	case EvStarted: // by somebody who wants to know now
+		for _, h := range d.hosts {
+			if h.running == "" && h.waits() {
+				h.due = time.Time{}
+				if h.last == Deferred {
+					h.row = max(0, h.row-1)
+				}
+			}
+		}
 	case EvApproved:
 		d.approved = e.Detail
 	case EvPaused:

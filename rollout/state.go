@@ -166,6 +166,7 @@ func (s *State) applyCampaign(e Event) {
 	switch e.Kind {
 	case EvStarted:
 		s.Stopped = false
+		s.lookAgain()
 	case EvStopped:
 		s.Stopped = true
 	case EvApproved:
@@ -184,6 +185,19 @@ func (s *State) applyCampaign(e Event) {
 		s.Finished = false
 	case EvFinished:
 		s.Finished = true
+	}
+}
+
+// lookAgain makes hosts that wait for something due at once: whoever starts a
+// campaign again does so because they think that it has come. A look that a person
+// asked for is none of those that the policy allows a deferred host.
+func (s *State) lookAgain() {
+	for id := range s.waiting {
+		h := s.Hosts[id]
+		h.Again = time.Time{}
+		if h.Outcome == Deferred && h.Tries > 0 {
+			h.Tries--
+		}
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +25,21 @@ import (
 
 // nextAddress gives every test a computer on an address of its own.
 var nextAddress atomic.Int32
+
+// claim is held so that another run of these tests on this computer takes other addresses.
+var claim net.Listener
+
+var addressBlock = sync.OnceValue(func() int {
+	for i := range 60 {
+		block := 64 + (os.Getpid()+i)%60
+		l, err := net.Listen("tcp", fmt.Sprintf("127.%d.255.254:5985", block))
+		if err == nil {
+			claim = l
+			return block
+		}
+	}
+	panic("every block of addresses is taken")
+})
 
 // bench is one simulated computer, its CA, and a fleet that reaches it.
 type bench struct {
@@ -60,8 +77,7 @@ func setupWith(t *testing.T, ca *adcstest.CA, cfg machine.Config) *bench {
 	dir := logontest.NewDirectory("CORP", "corp.example")
 	dir.Add("admin", "Passw0rd.1")
 	n := nextAddress.Add(1)
-	pid := os.Getpid() // another run of these tests may be under way on this computer
-	address := fmt.Sprintf("127.%d.%d.%d", 64+pid>>8&63, pid&255, n)
+	address := fmt.Sprintf("127.%d.%d.%d", addressBlock(), n/250, n%250+1)
 	win := machinetest.New(machinetest.Config{FQDN: "web01.corp.example", Address: address, Directory: dir, Admins: []string{"admin"}, Log: cfg.Log,
 		Enroll: func(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
 			return ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
