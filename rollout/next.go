@@ -72,8 +72,11 @@ func Next(run HostRun, now time.Time) Step {
 // stuck ends an action that goes round in circles.
 func (run HostRun) stuck(kind StepKind, now time.Time) Step {
 	detail := fmt.Sprintf("%s was done %d times and is asked for again", kind, run.Done[kind])
-	if run.Action == ActRestore {
+	switch {
+	case run.Action == ActRestore:
 		return notRestored(run, ReasonRestoreFailed, detail, now)
+	case run.Seen != nil && (kind == StepInspect || kind == StepArm || kind == StepProve || kind == StepProveNarrow): // which are good for a time only
+		return finish(Failed, ReasonTimeout, fmt.Sprintf("%s: the host is too slow for undo_after %v and proof_fresh %v", detail, run.Policy.UndoAfter, run.Policy.ProofFresh))
 	}
 	return finish(Failed, ReasonInternal, detail)
 }

@@ -50,6 +50,8 @@ type HostState struct {
 	Outcome  Outcome    // of the last action that ended; empty before the first
 	Reason   Reason
 	Detail   string
+	Cause    Reason // why the host has to go back, whatever the way back meets
+	Because  string // its detail
 	Class    Class
 	Again    time.Time // not before: deferred, pending, await-policy, soaking, unknown
 	Tries    int       // in a row with the same waiting outcome
@@ -315,8 +317,11 @@ func (s *State) settle(h *HostState, e Event) {
 	} else {
 		h.Tries = 1
 	}
-	if e.Outcome == Restored && e.Reason == "" {
-		e.Reason, e.Detail = h.Reason, h.Detail // why it had to be put back is what people want to know
+	switch {
+	case act != ActRestore:
+		h.Cause, h.Because = e.Reason, e.Detail
+	case e.Outcome == Restored && e.Reason == "":
+		e.Reason, e.Detail = h.Cause, h.Because // why it had to be put back is what people want to know
 	}
 	h.Outcome, h.Reason, h.Detail, h.Again = e.Outcome, e.Reason, e.Detail, e.Until
 	h.Done = false

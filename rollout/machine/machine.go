@@ -206,16 +206,28 @@ func (m *Machine) any(ctx context.Context) (*door, error) {
 	return d, nil
 }
 
-// run executes a command line in the session's one shell.
+// run executes a command line in the session's one shell. A shell ends with the
+// WinRM service, which an undo restarts: then there is another one for the
+// command, unless it was started in the old one.
 func (d *door) run(ctx context.Context, line string) (wsman.Result, error) {
-	if d.shell == nil {
-		sh, err := d.session.Shell(ctx)
-		if err != nil {
-			return wsman.Result{}, err
+	for again := false; ; again = true {
+		if d.shell == nil {
+			sh, err := d.session.Shell(ctx)
+			if err != nil {
+				return wsman.Result{}, err
+			}
+			d.shell = sh
 		}
-		d.shell = sh
+		res, err := d.shell.Run(ctx, line, nil)
+		var gone *wsman.Fault
+		if !errors.As(err, &gone) || !gone.IsInvalidSelectors() {
+			return res, err
+		}
+		d.shell = nil
+		if started := new(wsman.RunError); again || errors.As(err, &started) {
+			return res, err
+		}
 	}
-	return d.shell.Run(ctx, line, nil)
 }
 
 // must executes a command line whose exit code has to be 0.

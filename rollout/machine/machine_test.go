@@ -318,3 +318,21 @@ func TestObservationOfPoliciesAndAdministrators(t *testing.T) {
 		t.Errorf("the policy's name is not told: %+v", end)
 	}
 }
+
+// A WinRM service that was restarted has forgotten the shell of a session that lives on.
+func TestAShellThatEndedIsOpenedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m, err := b.fleet.Open(t.Context(), b.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect}); err != nil {
+		t.Fatal(err)
+	}
+	b.win.RestartWinRM()
+	if _, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepAllow}); err != nil {
+		t.Fatal(err)
+	}
+}

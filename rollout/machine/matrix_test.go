@@ -107,15 +107,28 @@ func TestMatrix(t *testing.T) {
 	t.Logf("step, what happened there, how the campaign ended, the class reported (and true), the reason\n%s", b.String())
 }
 
-// rideThrough drives the campaign as the engine does, and then looks at the computer itself.
+// rideThrough tries the cell with more and more time for the undo, until its step
+// is reached: on a busy computer the campaign may be too slow for it, and ends.
 func rideThrough(t *testing.T, c cell) string {
+	for undo := 2 * time.Second; ; undo *= 4 {
+		if end, met := rideOnce(t, c, undo); met {
+			return end
+		}
+		if undo > 30*time.Second {
+			t.Fatalf("%s is never reached", c.step)
+		}
+	}
+}
+
+// rideOnce drives the campaign as the engine does, and then looks at the computer itself.
+func rideOnce(t *testing.T, c cell, undo time.Duration) (end string, met bool) {
 	b := setup(t)
-	b.policy.UndoAfter, b.policy.PollFor, b.policy.DeferFor = rollout.Duration(2*time.Second), rollout.Duration(300*time.Millisecond), rollout.Duration(300*time.Millisecond)
+	b.policy.UndoAfter, b.policy.PollFor, b.policy.DeferFor = rollout.Duration(undo), rollout.Duration(300*time.Millisecond), rollout.Duration(300*time.Millisecond)
 	b.policy.Quiesce, b.policy.Deferrals = rollout.Duration(300*time.Millisecond), 1000
 	b.timeout(2 * time.Second)
 	p := &rollout.Plan{Version: rollout.PlanVersion, ID: "matrix", Policy: b.policy, Goal: rollout.GoalClose,
 		Waves: []rollout.Wave{{Name: "all", Hosts: []rollout.HostID{b.host.ID}, InFlight: 1, Limit: 1}}, Hosts: []rollout.Planned{{Host: b.host, Class: rollout.ClassHTTPOnly}}}
-	r := &ride{bench: b, cell: c, plan: p, st: rollout.NewState(p), stop: time.Now().Add(60 * time.Second)}
+	r := &ride{bench: b, cell: c, plan: p, st: rollout.NewState(p), stop: time.Now().Add(60*time.Second + 10*undo)}
 	r.write(rollout.Event{Kind: rollout.EvApproved, Detail: p.Hash(), Actor: "ann"})
 	watching := make(chan struct{})
 	go r.watch(t.Context().Done(), watching)
@@ -123,7 +136,7 @@ func rideThrough(t *testing.T, c cell) string {
 	close(watching)
 	h := r.st.Hosts[b.host.ID]
 	r.judge(h)
-	return fmt.Sprintf("%-12s %-10s %s", endOf(h), h.Class, h.Reason)
+	return fmt.Sprintf("%-12s %-10s %s", endOf(h), h.Class, h.Reason), r.met
 }
 
 func endOf(h *rollout.HostState) string {
@@ -267,7 +280,7 @@ func (r *ride) judge(h *rollout.HostState) {
 	if r.cell.fault != machinetest.GPOListener { // its end is an administrator's act: they take HTTP away
 		r.win.Clear(r.cell.fault)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(10*time.Second + r.policy.UndoAfter.D())
 	for slices.Contains(r.win.TaskNames(), `\wavelock\undo`) && time.Now().Before(deadline) {
 		time.Sleep(50 * time.Millisecond) // an undo that is armed still decides the end
 	}
@@ -291,7 +304,7 @@ func (r *ride) judge(h *rollout.HostState) {
 		t.Errorf("done, and it is %s with rules %v and tasks %v", truth, r.blockRules(), r.win.TaskNames())
 	}
 	if !r.met {
-		t.Errorf("%s was never reached: %s (%s: %s)", r.cell.step, h.Outcome, h.Reason, h.Detail)
+		t.Logf("%s was not reached with an undo after %v: %s (%s: %s)", r.cell.step, r.policy.UndoAfter, h.Outcome, h.Reason, h.Detail)
 	}
 }
 

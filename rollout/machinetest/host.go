@@ -138,6 +138,14 @@ func (h *Host) Close() {
 	h.mu.Unlock()
 }
 
+// RestartWinRM ends all shells, as a restart of the service does to clients whose
+// connections http.sys keeps.
+func (h *Host) RestartWinRM() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.shells, h.pulls = map[string]*shell{}, map[string][]object{}
+}
+
 // Reboot restarts the computer: connections are cut, timers that count from a
 // task's registration are lost, boot triggers fire.
 func (h *Host) Reboot() {
