@@ -146,7 +146,7 @@ func TestDashboardIsLive(t *testing.T) {
 
 	b.do(t, "open the overview", log.Enable(), chromedp.Navigate(address), chromedp.WaitVisible("[data-live]"), chromedp.Evaluate(`window.loadedOnce = true`, nil))
 	first := b.text(t)
-	if !strings.Contains(first, "http-only") || !strings.Contains(first, "12") {
+	if !strings.Contains(first, "HTTP only") || !strings.Contains(first, "12") {
 		t.Errorf("the overview does not show the coverage:\n%s", first)
 	}
 	if err := run.Start(); err != nil {

@@ -40,6 +40,8 @@ type Config struct {
 	Limits Limits             `yaml:"limits"`
 	Listen string             `yaml:"listen"` // of the dashboard
 
+	Dashboard Dashboard `yaml:"dashboard"`
+
 	dir string
 }
 
@@ -222,6 +224,7 @@ func (c Config) validate() error {
 		bad(!plainOU(z.OU), "zones, entry %d: %q is no distinguished name", i+1, z.OU)
 	}
 	c.Relay.validate(c, bad)
+	c.Dashboard.validate(bad)
 	bad(c.Goal.Actions() == nil, "goal: %q is neither secure nor close", c.Goal)
 	bad(c.Limits.Parallel < 1 || c.Limits.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", c.Limits.Parallel)
 	bad(c.Limits.Timeout <= 0 || c.Limits.StepTime <= 0, "limits: timeout and step_time have to be positive")

@@ -41,6 +41,11 @@ func (a *app) speak(ctx context.Context, id string, w word) error {
 }
 
 func (a *app) say(ctx context.Context, j *journal.Journal, id rollout.CampaignID, w word) error {
+	return a.sayAs(ctx, j, id, person(), w)
+}
+
+// sayAs says it in the name of somebody.
+func (a *app) sayAs(ctx context.Context, j *journal.Journal, id rollout.CampaignID, who string, w word) error {
 	plan, state, err := replay(ctx, j, id)
 	if err != nil {
 		return err
@@ -49,7 +54,7 @@ func (a *app) say(ctx context.Context, j *journal.Journal, id rollout.CampaignID
 	if err != nil {
 		return err
 	}
-	ev.Campaign, ev.At, ev.Actor = plan.ID, a.now(), person()
+	ev.Campaign, ev.At, ev.Actor = plan.ID, a.now(), who
 	_, err = j.Append(ctx, ev)
 	return err
 }
@@ -115,14 +120,16 @@ func newResume(a *app) *cobra.Command {
 wave stays as it is: its hosts are left for another plan. The campaign itself is
 worked on by wavelock run.`,
 		Example: "  wavelock resume spring && wavelock run spring.json",
-	}, "%s goes on with wavelock run", func(why *string) word {
-		return func(p *rollout.Plan, s *rollout.State) (rollout.Event, error) {
-			if s.Halted > 0 && s.Waves[s.Halted-1].Status != rollout.WaveEnded {
-				return rollout.Event{}, failWith(exitWaiting, "wavelock run brings it to its end", "wave %d of %s is still being put back", s.Halted, p.ID)
-			}
-			return rollout.Event{Kind: rollout.EvResumed, Detail: *why}, unfinished(s)
+	}, "%s goes on with wavelock run", resumption)
+}
+
+func resumption(why *string) word {
+	return func(p *rollout.Plan, s *rollout.State) (rollout.Event, error) {
+		if s.Halted > 0 && s.Waves[s.Halted-1].Status != rollout.WaveEnded {
+			return rollout.Event{}, failWith(exitWaiting, "wavelock run brings it to its end", "wave %d of %s is still being put back", s.Halted, p.ID)
 		}
-	})
+		return rollout.Event{Kind: rollout.EvResumed, Detail: *why}, unfinished(s)
+	}
 }
 
 func newAbort(a *app) *cobra.Command {
@@ -158,11 +165,13 @@ func newRollback(a *app) *cobra.Command {
 		Use:     "rollback CAMPAIGN",
 		Short:   "Put every host that the campaign touched back to its before-image",
 		Example: "  wavelock rollback spring --why 'a vendor needs 5985' && wavelock run spring.json",
-	}, "%s is put back by wavelock run", func(why *string) word {
-		return func(*rollout.Plan, *rollout.State) (rollout.Event, error) {
-			return rollout.Event{Kind: rollout.EvRollback, Detail: *why}, nil
-		}
-	}))
+	}, "%s is put back by wavelock run", takeBack))
+}
+
+func takeBack(why *string) word {
+	return func(*rollout.Plan, *rollout.State) (rollout.Event, error) {
+		return rollout.Event{Kind: rollout.EvRollback, Detail: *why}, nil
+	}
 }
 
 func newApprove(a *app) *cobra.Command {

@@ -2,53 +2,216 @@ package main
 
 import (
 	"context"
+	"errors"
+	"iter"
 	"net/http"
+	"sync"
 	"time"
 
+	"wavelock/pki"
 	"wavelock/rollout"
 	"wavelock/rollout/journal"
 	"wavelock/rollout/web"
 )
 
 // dashboard shows the journal.
-func (a *app) dashboard(j *journal.Journal) http.Handler {
-	return web.New(web.Config{Source: pages{j, a.now}, Log: a.logger(), Version: versionString()})
+func (a *app) dashboard(ctx context.Context, cfg Config, j *journal.Journal, door doorway) http.Handler {
+	p := newPages(a, cfg, j)
+	c := web.Config{Source: p, Log: a.serveLog(), Version: versionString(), Now: a.now, Accounts: door.accounts, Secure: door.secure}
+	if door.accounts != nil {
+		c.Speaker = speaker{a, j}
+	}
+	return web.New(ctx, c)
 }
 
-// pages gives the dashboard what the journal has.
+// pages gives the dashboard what the journal has. Campaigns are followed rather
+// than replayed for each page.
 type pages struct {
+	a       *app
+	cfg     Config
 	journal *journal.Journal
-	now     func() time.Time
+
+	mu       sync.Mutex // guards followed
+	followed map[rollout.CampaignID]*followed
 }
 
-var _ web.Source = pages{}
+var _ web.Source = (*pages)(nil)
 
-func (p pages) Campaigns(ctx context.Context) ([]rollout.CampaignID, error) {
-	list, err := p.journal.Campaigns(ctx)
-	ids := make([]rollout.CampaignID, 0, len(list))
-	for _, c := range list {
-		ids = append(ids, c.ID)
+func newPages(a *app, cfg Config, j *journal.Journal) *pages {
+	return &pages{a: a, cfg: cfg, journal: j, followed: map[rollout.CampaignID]*followed{}}
+}
+
+// followed is a campaign that is moved on by what is written of it.
+type followed struct {
+	mu    sync.Mutex // guards what follows
+	plan  *rollout.Plan
+	state *rollout.State
+	view  rollout.View
+	drawn time.Time
+	rows  []rollout.HostView
+	rowed int64 // Seq of rows
+}
+
+func (p *pages) Version(ctx context.Context) (string, error) { return p.journal.Version(ctx) }
+
+func (p *pages) Summaries(ctx context.Context, after int64) ([]rollout.Summary, int64, error) {
+	return p.journal.Summaries(ctx, after)
+}
+
+func (p *pages) History(ctx context.Context, after int64) iter.Seq2[rollout.ClassChange, error] {
+	return p.journal.History(ctx, after)
+}
+
+func (p *pages) Campaigns(ctx context.Context) ([]rollout.CampaignID, error) {
+	return p.journal.CampaignIDs(ctx)
+}
+
+// follow is the campaign as it is now, locked.
+func (p *pages) follow(ctx context.Context, id rollout.CampaignID) (*followed, error) {
+	p.mu.Lock()
+	f := p.followed[id]
+	if f == nil {
+		f = &followed{}
+		p.followed[id] = f
 	}
-	return ids, err
+	p.mu.Unlock()
+	f.mu.Lock()
+	if err := p.catchUp(ctx, id, f); err != nil {
+		f.mu.Unlock()
+		var unknown *journal.UnknownCampaignError
+		if errors.As(err, &unknown) {
+			p.mu.Lock()
+			delete(p.followed, id) // or names that people make up stay in memory
+			p.mu.Unlock()
+			return nil, &web.NotFoundError{What: "The campaign"}
+		}
+		return nil, err
+	}
+	return f, nil
 }
 
-func (p pages) View(ctx context.Context, id rollout.CampaignID) (rollout.View, error) {
-	plan, state, err := replay(ctx, p.journal, id)
+func (p *pages) catchUp(ctx context.Context, id rollout.CampaignID, f *followed) error {
+	if f.plan == nil {
+		plan, err := p.journal.Plan(ctx, id)
+		if err != nil {
+			return err
+		}
+		f.plan, f.state = &plan, rollout.NewState(&plan)
+	}
+	for ev, err := range p.journal.Events(ctx, id, f.state.Seq) {
+		if err != nil {
+			return err
+		}
+		f.state.Apply(ev)
+	}
+	return nil
+}
+
+func (p *pages) Campaign(ctx context.Context, id rollout.CampaignID) (web.Campaign, error) {
+	f, err := p.follow(ctx, id)
 	if err != nil {
-		return rollout.View{}, err
+		return web.Campaign{}, err
 	}
-	return rollout.NewView(plan, state, p.now()), nil
+	defer f.mu.Unlock()
+	now := p.a.now()
+	if f.drawn.IsZero() || f.view.Seq != f.state.Seq || now.Sub(f.drawn) >= time.Second {
+		f.view, f.drawn = rollout.NewView(f.plan, f.state, now), now
+	}
+	head, err := p.journal.HashAt(ctx, id, f.state.Seq)
+	c := web.Campaign{View: f.view, Made: f.plan.Made, MadeBy: f.plan.MadeBy, Head: head}
+	for i, w := range f.plan.Waves {
+		c.Approvals = append(c.Approvals, web.Approval{Wave: i + 1, Name: w.Name, Needs: w.Approval, By: f.state.Waves[i].Approved})
+	}
+	return c, err
 }
 
-func (p pages) Coverage(ctx context.Context) (web.Coverage, error) {
-	records, err := p.journal.Hosts(ctx)
+func (p *pages) Rows(ctx context.Context, id rollout.CampaignID) ([]rollout.HostView, error) {
+	f, err := p.follow(ctx, id)
 	if err != nil {
-		return web.Coverage{}, err
+		return nil, err
 	}
-	c := newCoverage(records, p.now())
-	w := web.Coverage{At: c.At, Hosts: c.Hosts, OUs: c.OUs, Classes: map[rollout.Class]int{}}
-	for _, k := range rollout.Classes() {
-		w.Classes[k] = *c.counter(k)
+	defer f.mu.Unlock()
+	if f.rows == nil || f.rowed != f.state.Seq {
+		rows := make([]rollout.HostView, 0, len(f.plan.Hosts))
+		for _, ph := range f.plan.Hosts {
+			rows = append(rows, rollout.HostRow(f.plan, f.state, ph))
+		}
+		f.rows, f.rowed = rows, f.state.Seq
 	}
-	return w, nil
+	return f.rows, nil
+}
+
+func (p *pages) Events(ctx context.Context, id rollout.CampaignID, host rollout.HostID, before int64, limit int) ([]rollout.Event, error) {
+	return p.journal.Latest(ctx, id, host, before, limit)
+}
+
+func (p *pages) Host(ctx context.Context, id rollout.HostID) (web.Dossier, error) {
+	r, known, err := p.journal.Host(ctx, id)
+	if err != nil {
+		return web.Dossier{}, err
+	}
+	past, err := p.chapters(ctx, id)
+	if err != nil {
+		return web.Dossier{}, err
+	}
+	if !known && len(past) == 0 {
+		return web.Dossier{}, &web.NotFoundError{What: "A computer of that name"}
+	}
+	r.Host.ID = id
+	d := p.cfg.dossier(r, p.a.now())
+	out := web.Dossier{Host: r.Host, Problem: r.Problem, Class: d.class(), SeenAt: r.SeenAt, Observation: r.Observation, Findings: d.Findings, Would: d.Would, Past: past}
+	if c := d.Fit.Certificate; c != nil {
+		out.Fit = certificateView(*c)
+	}
+	for _, x := range d.Fit.Rejected {
+		out.Rejected = append(out.Rejected, web.RejectedView{Thumbprint: string(x.Thumbprint), Code: string(x.Code), Detail: x.Detail})
+	}
+	return out, nil
+}
+
+func certificateView(c pki.Certificate) *web.CertificateView {
+	return &web.CertificateView{Thumbprint: string(c.Thumbprint), Subject: c.Subject, Issuer: c.Issuer, NotAfter: c.NotAfter}
+}
+
+// chapters are the campaigns that have the host, the newest first.
+func (p *pages) chapters(ctx context.Context, id rollout.HostID) ([]web.Chapter, error) {
+	ids, err := p.journal.CampaignIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []web.Chapter
+	for i := len(ids) - 1; i >= 0; i-- {
+		ch, ok, err := p.chapter(ctx, ids[i], id)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, ch)
+		}
+	}
+	return all, nil
+}
+
+func (p *pages) chapter(ctx context.Context, id rollout.CampaignID, host rollout.HostID) (web.Chapter, bool, error) {
+	ch := web.Chapter{Campaign: id}
+	f, err := p.follow(ctx, id)
+	if err != nil {
+		return ch, false, err
+	}
+	h := f.state.Hosts[host]
+	if h == nil {
+		f.mu.Unlock()
+		return ch, false, nil
+	}
+	ch.Row = rollout.HostRow(f.plan, f.state, rollout.Planned{Host: rollout.Host{ID: host}})
+	f.mu.Unlock()
+	for ev, err := range p.journal.HostEvents(ctx, id, host) {
+		if err != nil {
+			return ch, false, err
+		}
+		ev.Data = nil
+		ch.Events = append(ch.Events, ev)
+	}
+	ch.Image, err = p.journal.Image(ctx, id, host)
+	return ch, true, err
 }

@@ -69,20 +69,29 @@ func (c Config) controllers(ctx context.Context) ([]string, error) {
 	return urls, nil
 }
 
-// openDirectory connects to LDAP and logs on.
-func (a *app) openDirectory(ctx context.Context, cfg Config) (*ldapdisco.Directory, error) {
+// directoryConfig is how LDAP is reached, without a credential.
+func (a *app) directoryConfig(ctx context.Context, cfg Config) (ldapdisco.Config, error) {
 	urls, err := cfg.controllers(ctx)
 	if err != nil {
-		return nil, directoryError(err)
+		return ldapdisco.Config{}, directoryError(err)
 	}
 	dc := ldapdisco.Config{URLs: urls, BaseDN: cfg.Directory.Base, StartTLS: cfg.Directory.StartTLS,
 		Dial: cfg.dial, Timeout: 30 * time.Second, Log: a.logger()}
 	if f := cfg.Directory.CAFile; f != "" {
 		pool, err := readRoots(cfg.path(f))
 		if err != nil {
-			return nil, err
+			return dc, err
 		}
 		dc.Roots = pool
+	}
+	return dc, nil
+}
+
+// openDirectory connects to LDAP and logs on.
+func (a *app) openDirectory(ctx context.Context, cfg Config) (*ldapdisco.Directory, error) {
+	dc, err := a.directoryConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
 	}
 	cr := cfg.Credentials[cfg.Directory.Credential]
 	if cr.Kind == "simple" {

@@ -61,12 +61,7 @@ func (a *app) host(ctx context.Context, cfg Config, name string) error {
 	if err != nil {
 		return err
 	}
-	d := dossier{Record: r}
-	if r.Observation != nil && r.Problem == "" {
-		d.Findings = rollout.Assess(r.Host, *r.Observation, cfg.Policy, a.now()).Findings
-		d.Fit = pki.Choose(r.Observation.Certificates.Value, pki.Requirement{Name: string(r.Host.ID), MinLeft: cfg.Policy.MinLeft.D(), Issuers: cfg.Policy.Issuers}, a.now())
-	}
-	d.Would = foresee(cfg, r, d)
+	d := cfg.dossier(r, a.now())
 	if d.Past, err = chapters(ctx, j, r.Host.ID); err != nil {
 		return err
 	}
@@ -76,6 +71,17 @@ func (a *app) host(ctx context.Context, cfg Config, name string) error {
 	}
 	_, err = fmt.Fprint(a.out, d.text(a.now()))
 	return err
+}
+
+// dossier is what the host's last observation means under this configuration.
+func (c Config) dossier(r journal.Record, now time.Time) dossier {
+	d := dossier{Record: r}
+	if r.Observation != nil && r.Problem == "" {
+		d.Findings = rollout.Assess(r.Host, *r.Observation, c.Policy, now).Findings
+		d.Fit = pki.Choose(r.Observation.Certificates.Value, pki.Requirement{Name: string(r.Host.ID), MinLeft: c.Policy.MinLeft.D(), Issuers: c.Policy.Issuers}, now)
+	}
+	d.Would = foresee(c, r, d)
+	return d
 }
 
 // findHost takes a full name, or a short one that only one host has.

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,14 +14,24 @@ import (
 
 func newServe(a *app) *cobra.Command {
 	var listen string
+	var hash bool
 	c := &cobra.Command{
 		Use: "serve", GroupID: "look", Args: exactly(),
 		Short: "Show the dashboard, live, beside or without a running campaign",
-		Long: `Show the compliance dashboard: coverage by class and OU, the waves of each
-campaign, hosts with their reasons and proofs. It only reads. Without
-authentication it listens on loopback addresses only.`,
-		Example: "  wavelock serve --listen 127.0.0.1:8686",
+		Long: `Show the compliance dashboard: coverage by class now, over time and by OU, site,
+system, role and zone; the waves of each campaign, every computer with its
+certificate from four sides, findings, certificates by days left, the journal.
+
+Without accounts in the configuration (dashboard.users, dashboard.groups) it
+only reads, and listens on loopback addresses only. With accounts, people log in
+as viewer, operator (pause, resume, abort, rollback) or approver (approve,
+pause); what they do is in the journal in their name. On any other address it
+wants TLS (dashboard.certificate and key) and accounts.`,
+		Example: "  wavelock serve --listen 127.0.0.1:8686\n  wavelock serve --hash-password",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if hash {
+				return a.hashPassword()
+			}
 			cfg, err := loadConfig(a.config)
 			if err != nil {
 				return err
@@ -33,11 +43,13 @@ authentication it listens on loopback addresses only.`,
 		},
 	}
 	c.Flags().StringVar(&listen, "listen", "", "address and port (default: from the configuration)")
+	c.Flags().BoolVar(&hash, "hash-password", false, "ask for a password, print the hash for dashboard.users, and end")
 	return c
 }
 
 func (a *app) serve(ctx context.Context, cfg Config) error {
-	if err := onlyLoopback(cfg.Listen); err != nil {
+	door, err := a.openDoorway(cfg)
+	if err != nil {
 		return err
 	}
 	j, err := a.openJournal(ctx, cfg)
@@ -49,27 +61,17 @@ func (a *app) serve(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return failWith(exitUsage, "choose another with --listen", "listen on %s: %w", cfg.Listen, err)
 	}
-	a.progress("the dashboard is on http://%s/", l.Addr())
-	return serveHTTP(ctx, l, a.dashboard(j))
-}
-
-// onlyLoopback refuses to show the fleet to a network that was not asked who it is.
-func onlyLoopback(listen string) error {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return failWith(exitUsage, "use 127.0.0.1:8686", "--listen %q is no address and port", listen)
+	scheme := "http"
+	if door.secure {
+		scheme, l = "https", tls.NewListener(l, door.tls)
 	}
-	ip, err := netip.ParseAddr(host)
-	if host == "localhost" || (err == nil && ip.IsLoopback()) {
-		return nil
-	}
-	return failWith(exitUsage, "listen on 127.0.0.1 and reach it through your own TLS proxy or an SSH tunnel",
-		"the dashboard does not listen on %s: it has no authentication", listen)
+	a.progress("the dashboard is on %s://%s/", scheme, l.Addr())
+	return serveHTTP(ctx, l, a.dashboard(ctx, cfg, j, door))
 }
 
 // serveHTTP serves until ctx ends.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	stopped := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

@@ -138,6 +138,27 @@ func (j *Journal) Campaigns(ctx context.Context) ([]Campaign, error) {
 	return list, nil
 }
 
+// CampaignIDs are the names of all, the oldest first.
+func (j *Journal) CampaignIDs(ctx context.Context) ([]rollout.CampaignID, error) {
+	rows, err := j.read.QueryContext(ctx, "SELECT id FROM campaign ORDER BY created, id")
+	if err != nil {
+		return nil, fmt.Errorf("list the campaigns: %w", err)
+	}
+	defer rows.Close()
+	var ids []rollout.CampaignID
+	for rows.Next() {
+		var id rollout.CampaignID
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("list the campaigns: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list the campaigns: %w", err)
+	}
+	return ids, nil
+}
+
 // tally counts hosts by how their last action ended. It needs nothing but an index.
 func (j *Journal) tally(ctx context.Context, count func(id rollout.CampaignID, o rollout.Outcome, running bool, n int)) error {
 	rows, err := j.read.QueryContext(ctx, "SELECT campaign, outcome, running <> '', count(*) FROM host_run GROUP BY campaign, outcome, running")

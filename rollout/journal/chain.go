@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -236,4 +237,38 @@ func (j *Journal) Verify(ctx context.Context, id rollout.CampaignID) error {
 		return &ChainError{id, w.seq, "the campaign's row knows another end of the chain"}
 	}
 	return nil
+}
+
+// Latest are up to limit events of a campaign before a Seq (0: from the end), the
+// newest first, of one host where one is named. They are not checked against each
+// other: Verify does that for the whole chain.
+func (j *Journal) Latest(ctx context.Context, id rollout.CampaignID, host rollout.HostID, before int64, limit int) ([]rollout.Event, error) {
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	query, args := "SELECT seq, host, body FROM event WHERE campaign = ? AND seq < ?", []any{string(id), before}
+	if host != "" {
+		query, args = query+" AND host = ? AND host <> ''", append(args, string(host))
+	}
+	rows, err := j.read.QueryContext(ctx, query+" ORDER BY seq DESC LIMIT ?", append(args, limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("read the journal of %s: %w", id, err)
+	}
+	defer rows.Close()
+	var events []rollout.Event
+	for rows.Next() {
+		l := link{campaign: id}
+		if err := rows.Scan(&l.seq, &l.host, &l.body); err != nil {
+			return nil, fmt.Errorf("read the journal of %s: %w", id, err)
+		}
+		e, err := l.decode()
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the journal of %s: %w", id, err)
+	}
+	return events, nil
 }

@@ -120,3 +120,14 @@ func (j *Journal) someHosts(ctx context.Context, after string) ([]Record, error)
 	}
 	return some, rows.Err()
 }
+
+// Version changes whenever an event or a host is written: whoever shows the
+// journal looks again only then.
+func (j *Journal) Version(ctx context.Context) (string, error) {
+	var events, hosts int64
+	err := j.read.QueryRowContext(ctx, "SELECT (SELECT coalesce(sum(seq), 0) FROM campaign), (SELECT coalesce(max(rev), 0) FROM host)").Scan(&events, &hosts)
+	if err != nil {
+		return "", fmt.Errorf("read how far the journal is: %w", err)
+	}
+	return fmt.Sprintf("%d.%d", events, hosts), nil
+}

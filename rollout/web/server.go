@@ -4,189 +4,256 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"wavelock/rollout"
 )
 
-//go:embed assets/*
+//go:embed assets
 var assets embed.FS
-
-// Source is where the pages get what they show.
-type Source interface {
-	Campaigns(ctx context.Context) ([]rollout.CampaignID, error)
-	View(ctx context.Context, id rollout.CampaignID) (rollout.View, error)
-	Coverage(ctx context.Context) (Coverage, error)
-}
-
-// Coverage is how far the fleet is, as last observed.
-type Coverage struct {
-	At      time.Time             `json:"at"`
-	Hosts   int                   `json:"hosts"`
-	Classes map[rollout.Class]int `json:"classes"`
-	OUs     []rollout.OUView      `json:"ous"`
-}
 
 // Config is what the dashboard needs.
 type Config struct {
 	Source  Source
+	Census  Census // nil: what the last observations saw
 	Log     *slog.Logger
 	Version string
+	Now     func() time.Time
+
+	// Accounts tells who somebody is. Nil: nobody logs in, and nothing can be done.
+	Accounts Accounts
+	// Speaker carries a person's word to a campaign. Nil: nothing can be done.
+	Speaker Speaker
+	// Secure says that the pages come over TLS: cookies are kept to it.
+	Secure bool
 }
 
 type server struct {
 	Config
-	pages *template.Template
+	fleet    *keeper
+	pages    map[string]*template.Template
+	live     *broadcast
+	sessions *sessions
+	brake    *brake
 }
 
-// New is the dashboard.
-func New(cfg Config) http.Handler {
-	s := &server{Config: cfg}
-	s.pages = template.Must(template.New("").Funcs(template.FuncMap{
-		"percent": percent, "classes": rollout.Classes, "reason": func(r rollout.Reason) string { return r.Title() }, "hint": func(r rollout.Reason) string { return r.Hint() },
-		"bars": bars, "short": func(s string) string { return s[:min(12, len(s))] },
-	}).ParseFS(assets, "assets/*.html"))
+// New is the dashboard. What it starts ends with ctx.
+func New(ctx context.Context, cfg Config) http.Handler {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &server{Config: cfg, fleet: &keeper{source: cfg.Source, now: cfg.Now}, pages: parsePages(), sessions: newSessions(cfg.Now),
+		brake: &brake{now: cfg.Now, tries: map[string]*try{}}}
+	s.live = newBroadcast(ctx, cfg.Source.Version, time.Second)
+	return s.guard(s.routes())
+}
+
+func (s *server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.overview)
-	mux.HandleFunc("GET /campaign/{id}", s.campaign)
-	mux.HandleFunc("GET /api/coverage", s.apiCoverage)
-	mux.HandleFunc("GET /api/campaign/{id}", s.apiCampaign)
-	mux.Handle("GET /assets/", http.FileServerFS(assets))
+	for path, h := range map[string]http.HandlerFunc{
+		"/{$}": s.overview, "/coverage/{dim}": s.dimension, "/hosts": s.hosts, "/hosts.csv": s.hostsCSV, "/host/{id}": s.host,
+		"/findings": s.findings, "/findings.csv": s.findingsCSV, "/certificates": s.certificates, "/certificates.csv": s.certificatesCSV,
+		"/clients": s.clients, "/clients.csv": s.clientsCSV,
+		"/campaigns": s.campaigns, "/campaign/{id}": s.campaign, "/campaign/{id}/hosts": s.campaignHosts, "/campaign/{id}/hosts.csv": s.campaignHostsCSV,
+		"/journal": s.journal, "/journal/{id}": s.events, "/journal/{id}/events.csv": s.eventsCSV,
+		"/api/coverage": s.apiCoverage, "/api/campaign/{id}": s.apiCampaign,
+	} {
+		mux.Handle("GET "+path, s.signedIn(h))
+	}
+	mux.Handle("GET /live", s.signedIn(s.live.serve))
+	mux.HandleFunc("GET /login", s.loginPage)
+	mux.HandleFunc("POST /login", s.login)
+	mux.Handle("POST /logout", s.signedIn(s.logout))
+	mux.Handle("POST /campaign/{id}/{word}", s.signedIn(s.speak))
+	files, err := fs.Sub(assets, "assets/static")
+	if err != nil {
+		panic("web: the embedded files are there: " + err.Error())
+	}
+	mux.Handle("GET /assets/", http.StripPrefix("/assets/", cached(http.FileServerFS(files))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	return guard(mux)
+	return mux
 }
 
-// guard sets what every answer carries and refuses what no page asks for.
-func guard(next http.Handler) http.Handler {
+// cached lets a browser keep what a program's version never changes for a while.
+func cached(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		if len(r.URL.RawQuery) > 4096 {
-			http.Error(w, "the query is too long", http.StatusRequestURITooLong)
+		if strings.HasSuffix(r.URL.Path, "/") || r.URL.Path == "" { // no lists of files
+			http.NotFound(w, r)
 			return
 		}
+		w.Header().Set("Cache-Control", "public, max-age=300")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// percent is a share in whole numbers, never 100 before all are there.
-func percent(n, of int) int {
-	if of == 0 {
-		return 0
-	}
-	return n * 100 / of
-}
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types wavelock"
 
-// bar is one part of a coverage bar, in thousandths of its width.
-type bar struct {
-	Class    rollout.Class
-	N        int
-	X, Width int
-}
+// Limits of a request: no page asks for more.
+const (
+	maxQuery = 4 << 10
+	maxBody  = 16 << 10
+)
 
-func bars(classes map[rollout.Class]int, total int) []bar {
-	var out []bar
-	x := 0
-	for _, c := range rollout.Classes() {
-		n := classes[c]
-		if n == 0 || total == 0 {
-			continue
+// guard sets what every answer carries and refuses what no page asks for.
+func (s *server) guard(next http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.Log.Warn("a form of another site was refused", "path", r.URL.Path, "from", r.RemoteAddr, "origin", r.Header.Get("Origin"))
+		s.problem(w, r, http.StatusForbidden, "This form was sent from another site.", "Open the page here and try again.")
+	}))
+	next = cross.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		if s.Secure {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
-		w := n * 1000 / total
-		out = append(out, bar{c, n, x, w})
-		x += w
-	}
-	return out
-}
-
-type overviewPage struct {
-	Version   string
-	Coverage  Coverage
-	Campaigns []rollout.View
-}
-
-func (s *server) overview(w http.ResponseWriter, r *http.Request) {
-	p := overviewPage{Version: s.Version}
-	var err error
-	if p.Coverage, err = s.Source.Coverage(r.Context()); err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	ids, err := s.Source.Campaigns(r.Context())
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	for _, id := range ids {
-		v, err := s.Source.View(r.Context(), id)
-		if err != nil {
-			s.fail(w, r, err)
+		if len(r.URL.RawQuery) > maxQuery {
+			http.Error(w, "the query is too long", http.StatusRequestURITooLong)
 			return
 		}
-		p.Campaigns = append(p.Campaigns, v)
-	}
-	s.render(w, http.StatusOK, "overview.html", p)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
 }
 
-type campaignPage struct {
+type page struct {
+	Title  string
+	Active string // which part of the navigation
+	Body   any
+
 	Version string
-	View    rollout.View
+	Person  *Person
+	Token   string // of the forms
+	CanSign bool   // there are accounts
+	Still   bool   // the page does not change by itself
 }
 
-func (s *server) campaign(w http.ResponseWriter, r *http.Request) {
-	v, err := s.Source.View(r.Context(), rollout.CampaignID(r.PathValue("id")))
-	if err != nil {
-		s.fail(w, r, err)
+// May reports whether whoever looks may say a word to a campaign.
+func (p page) May(word string) bool { return p.Person != nil && p.Person.May(word) }
+
+// show draws a page.
+func (s *server) show(w http.ResponseWriter, r *http.Request, name string, p page) {
+	s.showStatus(w, r, http.StatusOK, name, p)
+}
+
+func (s *server) showStatus(w http.ResponseWriter, r *http.Request, status int, name string, p page) {
+	p.Version, p.CanSign = s.Version, s.Accounts != nil
+	if v := visitorOf(r); v != nil {
+		p.Person, p.Token = &v.person, v.token
+	}
+	var b bytes.Buffer
+	if err := s.pages[name].ExecuteTemplate(&b, "layout", p); err != nil {
+		s.Log.Error("draw a page", "page", name, "err", err)
 		return
 	}
-	s.render(w, http.StatusOK, "campaign.html", campaignPage{s.Version, v})
-}
-
-func (s *server) apiCoverage(w http.ResponseWriter, r *http.Request) {
-	c, err := s.Source.Coverage(r.Context())
-	s.json(w, r, c, err)
-}
-
-func (s *server) apiCampaign(w http.ResponseWriter, r *http.Request) {
-	v, err := s.Source.View(r.Context(), rollout.CampaignID(r.PathValue("id")))
-	s.json(w, r, v, err)
-}
-
-func (s *server) json(w http.ResponseWriter, r *http.Request, v any, err error) {
-	if err != nil {
-		s.fail(w, r, err)
-		return
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if _, err := b.WriteTo(w); err != nil {
+		s.Log.Debug("answer", "page", name, "err", err)
 	}
+}
+
+type problemBody struct{ Text, Hint string }
+
+// problem says in words why there is no page.
+func (s *server) problem(w http.ResponseWriter, r *http.Request, status int, text, hint string) {
+	s.showStatus(w, r, status, "problem.html", page{Title: http.StatusText(status), Body: problemBody{text, hint}})
+}
+
+// fail says that the page cannot be shown now, and why as far as it helps.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var missing *NotFoundError
+	switch {
+	case errors.As(err, &missing):
+		s.problem(w, r, http.StatusNotFound, missing.Error()+".", "It may have another name, or was never looked at.")
+	case r.Context().Err() != nil: // whoever asked has left
+	default:
+		s.Log.Warn("show a page", "path", r.URL.Path, "err", err)
+		s.problem(w, r, http.StatusServiceUnavailable, err.Error(), "The page looks again by itself.")
+	}
+}
+
+func (s *server) json(w http.ResponseWriter, r *http.Request, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		s.Log.Debug("answer", "path", r.URL.Path, "err", err)
 	}
 }
 
-// fail says that the page cannot be shown now, and why as far as it helps.
-func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	s.Log.Warn("show a page", "path", r.URL.Path, "err", err)
-	s.render(w, http.StatusServiceUnavailable, "error.html", struct{ Version, Error string }{s.Version, err.Error()})
+// csv writes a table for programs. Cells that a spreadsheet would take for a
+// formula are defused.
+func (s *server) csv(w http.ResponseWriter, r *http.Request, name string, head []string, rows func(row func(...string))) {
+	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=\"wavelock-%s.csv\"", name))
+	w.Header().Set("Cache-Control", "no-store")
+	c := csv.NewWriter(w)
+	_ = c.Write(head) // the error stays and is answered by Error
+	rows(func(cells ...string) {
+		for i, cell := range cells {
+			if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+				cells[i] = "'" + cell
+			}
+		}
+		_ = c.Write(cells)
+	})
+	c.Flush()
+	if err := c.Error(); err != nil {
+		s.Log.Debug("answer", "path", r.URL.Path, "err", err)
+	}
 }
 
-func (s *server) render(w http.ResponseWriter, status int, page string, data any) {
-	var b bytes.Buffer
-	if err := s.pages.ExecuteTemplate(&b, page, data); err != nil {
-		s.Log.Error("render", "page", page, "err", err)
-		http.Error(w, "the page cannot be drawn", http.StatusInternalServerError)
+func (s *server) apiCoverage(w http.ResponseWriter, r *http.Request) {
+	at := s.Now()
+	if d := r.URL.Query().Get("at"); d != "" {
+		var err error
+		if at, err = parseDate(d); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	p, err := s.fleet.at(r.Context(), at)
+	if err != nil {
+		s.fail(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	if _, err := b.WriteTo(w); err != nil {
-		s.Log.Debug("answer", "page", page, "err", err)
+	s.json(w, r, p)
+}
+
+// parseDate takes a day, which ends at its last second, or a time.
+func parseDate(s string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
 	}
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return t, errors.New("at: give a date like 2026-03-01 or a time like 2026-03-01T12:00:00Z")
+	}
+	return t.AddDate(0, 0, 1).Add(-time.Second), nil
+}
+
+func (s *server) apiCampaign(w http.ResponseWriter, r *http.Request) {
+	c, err := s.Source.Campaign(r.Context(), rollout.CampaignID(r.PathValue("id")))
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.json(w, r, c.View)
 }
