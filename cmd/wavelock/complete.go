@@ -31,7 +31,7 @@ func (a *app) fromJournal(names func(context.Context, *journal.Journal) []string
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), 2*time.Second)
 		defer cancel()
-		if !exists(cfg.path(cfg.Database)) {
+		if !journal.Shared(cfg.Database) && !exists(cfg.path(cfg.Database)) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		j, err := a.openJournal(ctx, cfg)

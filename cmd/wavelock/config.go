@@ -21,7 +21,7 @@ import (
 
 // Config is wavelock.yaml. Paths in it are relative to the file's folder.
 type Config struct {
-	Database  string    `yaml:"database"`  // SQLite file of the journal
+	Database  string    `yaml:"database"`  // of the journal: an SQLite file, or postgres://user@host/name?sslmode=verify-full
 	Resolver  string    `yaml:"resolver"`  // DNS server as ip:port; empty asks the system
 	Directory Directory `yaml:"directory"` // where the computers are listed
 

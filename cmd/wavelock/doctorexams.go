@@ -13,6 +13,7 @@ import (
 	"wavelock/ldapdisco/logon"
 	"wavelock/pki"
 	"wavelock/rollout"
+	"wavelock/rollout/journal"
 )
 
 const noDirectory = "the directory could not be asked"
@@ -25,7 +26,10 @@ func (c *clinic) database(ctx context.Context) checkup {
 	if err := j.Close(); err != nil {
 		return failOf(err)
 	}
-	return ok("%s", c.cfg.path(c.cfg.Database))
+	if journal.Shared(c.cfg.Database) {
+		return ok("PostgreSQL answers, and its tables are of this version") // its address may have a password
+	}
+	return ok("%s", c.cfg.database())
 }
 
 // dns asks for the domain's controllers, or for the names in the configuration.

@@ -9,9 +9,17 @@ import (
 	"wavelock/rollout/machine"
 )
 
+// database is where the journal is: a file, or the address of a server.
+func (c Config) database() string {
+	if journal.Shared(c.Database) {
+		return c.Database
+	}
+	return c.path(c.Database)
+}
+
 // openJournal opens the database of the configuration.
 func (a *app) openJournal(ctx context.Context, cfg Config) (*journal.Journal, error) {
-	return journal.Open(ctx, journal.Config{Path: cfg.path(cfg.Database), Log: a.logger(), Now: a.now, Policy: cfg.Policy})
+	return journal.Open(ctx, journal.Config{Path: cfg.database(), Log: a.logger(), Now: a.now, Policy: cfg.Policy})
 }
 
 var (

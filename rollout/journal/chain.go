@@ -11,8 +11,6 @@ import (
 	"iter"
 	"math"
 
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"wavelock/rollout"
 )
 
@@ -32,12 +30,6 @@ func chain(previous, body []byte) []byte {
 	s.Write(previous)
 	s.Write(body)
 	return s.Sum(nil)
-}
-
-// querier is a pool or a transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // walker goes along a chain and believes only what fits.
@@ -101,7 +93,7 @@ func (w *walker) failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	if code, ok := codeOf(err); ok && (code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB) {
+	if damaged(err) {
 		return &ChainError{w.campaign, w.seq + 1, "the database file is damaged there"}
 	}
 	return fmt.Errorf("read the journal of %s: %w", w.campaign, err)
@@ -202,11 +194,15 @@ func (j *Journal) linksOf(ctx context.Context, id rollout.CampaignID, host rollo
 // Verify walks the whole chain and answers *ChainError for the first event that is
 // not what was written.
 func (j *Journal) Verify(ctx context.Context, id rollout.CampaignID) error {
-	tx, err := j.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // one view of events and head
+	view, err := j.read.BeginTx(ctx, j.db.oneView()) // of events and head
 	if err != nil {
 		return fmt.Errorf("read the journal of %s: %w", id, err)
 	}
-	defer tx.Rollback()
+	defer view.Rollback()
+	var tx querier = view
+	if j.read.numbered {
+		tx = numberedQuerier{view}
+	}
 	w, err := from(ctx, tx, id, 0)
 	if err != nil {
 		return err

@@ -160,8 +160,8 @@ func TestFailedCommitLeavesNothingOpen(t *testing.T) {
 	t.Parallel()
 	j := newJournal(t)
 	create(t, j, "spring", 1)
-	err := j.inTx(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.Exec("PRAGMA defer_foreign_keys = 1; INSERT INTO event VALUES ('nothing', 1, '', x'', x'')")
+	err := j.db.inTx(t.Context(), func(tx transaction) error {
+		_, err := tx.ExecContext(t.Context(), "PRAGMA defer_foreign_keys = 1; INSERT INTO event VALUES ('nothing', 1, '', x'', x'')")
 		return err
 	})
 	if err == nil {

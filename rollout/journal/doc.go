@@ -22,6 +22,11 @@
 // off at its end together with the campaign's row can be told only by a head (see
 // Head) that was written down elsewhere.
 //
+// The database is an SQLite file, worked on by one process, or a PostgreSQL server that
+// several share: one process coordinates (see Own), workers serve their zones. There a
+// worker gives signs of life; what one that is dead had in hand is found by Orphans and
+// given out again under a further attempt, so that whoever comes back is refused.
+//
 // It does not judge: what the events mean is rollout.State's business. River
 // (the queue) is known to this package alone, and is never the truth: at the start
 // of Work the queue is drawn anew from the hosts that the events say are worked on.

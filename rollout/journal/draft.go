@@ -17,7 +17,7 @@ import (
 // nothing behind.
 type draft struct {
 	ctx   context.Context
-	tx    *sql.Tx
+	tx    querier
 	below *draft
 
 	campaigns map[rollout.CampaignID]campaignRow
@@ -26,7 +26,7 @@ type draft struct {
 	jobs      []rollout.Job
 }
 
-func newDraft(ctx context.Context, tx *sql.Tx, below *draft) *draft {
+func newDraft(ctx context.Context, tx querier, below *draft) *draft {
 	return &draft{ctx: ctx, tx: tx, below: below, campaigns: map[rollout.CampaignID]campaignRow{}, hosts: map[hostKey]hostRow{}}
 }
 
@@ -82,7 +82,19 @@ func (d *draft) campaign(id rollout.CampaignID) (campaignRow, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, &UnknownCampaignError{id}
 	}
-	return c, err
+	return c, reads(err)
+}
+
+// readError is a failure of the database in the middle of a transaction, which nobody can go on with.
+type readError struct{ error }
+
+func (e readError) Unwrap() error { return e.error }
+
+func reads(err error) error {
+	if err == nil {
+		return nil
+	}
+	return readError{err}
 }
 
 func (d *draft) host(key hostKey) (hostRow, error) {
@@ -102,7 +114,7 @@ func (d *draft) host(key hostKey) (hostRow, error) {
 	if zone.Valid {
 		h.zone = &zone.String
 	}
-	return h, err
+	return h, reads(err)
 }
 
 // add puts events behind the chains of their campaigns.

@@ -51,6 +51,9 @@ func troubleOf(err error) trouble {
 			return t
 		}
 	}
+	if t, known := postgresTrouble(err); known {
+		return t
+	}
 	t := trouble{err.Error(), "nothing was done that is not in the journal; mend the database and run again"}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,7 +12,7 @@ import (
 
 // flush writes a draft. The driver compiles a statement whenever it is executed,
 // so many rows go into one.
-func (j *Journal) flush(ctx context.Context, tx *sql.Tx, d *draft) error {
+func flush(ctx context.Context, tx transaction, d *draft) error {
 	if err := flushCampaigns(ctx, tx, d); err != nil {
 		return err
 	}
@@ -30,13 +29,13 @@ func (j *Journal) flush(ctx context.Context, tx *sql.Tx, d *draft) error {
 	for _, job := range d.jobs {
 		params = append(params, insertParams(job))
 	}
-	if _, err := j.river.InsertManyFastTx(ctx, tx, params); err != nil {
+	if err := tx.enqueue(ctx, params); err != nil {
 		return fmt.Errorf("give jobs to the queue: %w", err)
 	}
 	return nil
 }
 
-func flushCampaigns(ctx context.Context, tx *sql.Tx, d *draft) error {
+func flushCampaigns(ctx context.Context, tx querier, d *draft) error {
 	for id, c := range d.campaigns {
 		var err error
 		if c.fresh {
@@ -57,7 +56,7 @@ func flushCampaigns(ctx context.Context, tx *sql.Tx, d *draft) error {
 	return nil
 }
 
-func flushLinks(ctx context.Context, tx *sql.Tx, d *draft) error {
+func flushLinks(ctx context.Context, tx querier, d *draft) error {
 	in := inserter{ctx: ctx, tx: tx, into: "INSERT INTO event (campaign, seq, host, body, hash)"}
 	for _, l := range d.links {
 		if err := in.row(string(l.campaign), l.seq, string(l.host), l.body, l.hash); err != nil {
@@ -67,7 +66,7 @@ func flushLinks(ctx context.Context, tx *sql.Tx, d *draft) error {
 	return in.flush()
 }
 
-func flushHosts(ctx context.Context, tx *sql.Tx, d *draft) error {
+func flushHosts(ctx context.Context, tx querier, d *draft) error {
 	in := inserter{ctx: ctx, tx: tx,
 		into: "INSERT INTO host_run (campaign, host, attempt, running, step, wave, outcome, reason, class, image, zone, at)",
 		tail: `ON CONFLICT (campaign, host) DO UPDATE SET attempt = excluded.attempt, running = excluded.running, step = excluded.step,
@@ -88,7 +87,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000
 // inserter collects rows into statements of many.
 type inserter struct {
 	ctx        context.Context
-	tx         *sql.Tx
+	tx         querier
 	into, tail string
 	rows       int
 	width      int

@@ -23,7 +23,7 @@ type sight struct {
 }
 
 // sights are those of some hosts.
-func sights(ctx context.Context, tx *sql.Tx, records []Record) (map[rollout.HostID]sight, error) {
+func sights(ctx context.Context, tx querier, records []Record) (map[rollout.HostID]sight, error) {
 	if len(records) == 0 {
 		return nil, nil
 	}
@@ -49,7 +49,7 @@ func sights(ctx context.Context, tx *sql.Tx, records []Record) (map[rollout.Host
 }
 
 // tell adds to the history what the records change of it.
-func tell(ctx context.Context, tx *sql.Tx, records []Record) error {
+func tell(ctx context.Context, tx querier, records []Record) error {
 	known, err := sights(ctx, tx, records)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -37,7 +36,7 @@ func (j *Journal) SaveHosts(ctx context.Context, records []Record) error {
 }
 
 func (j *Journal) saveHosts(ctx context.Context, records []Record) error {
-	return j.inTx(ctx, func(tx *sql.Tx) error {
+	return j.db.inTx(ctx, func(tx transaction) error {
 		if err := tell(ctx, tx, records); err != nil {
 			return err
 		}
@@ -48,7 +47,7 @@ func (j *Journal) saveHosts(ctx context.Context, records []Record) error {
 		in := inserter{ctx: ctx, tx: tx, into: "INSERT INTO host (id, class, seen, body, summary, rev)",
 			tail: `ON CONFLICT (id) DO UPDATE SET class = excluded.class, seen = excluded.seen, body = excluded.body,
 				summary = excluded.summary, rev = excluded.rev WHERE excluded.seen >= host.seen`}
-		for _, r := range records {
+		for _, r := range newest(records) {
 			body, err := json.Marshal(r)
 			if err != nil {
 				return err
@@ -63,6 +62,23 @@ func (j *Journal) saveHosts(ctx context.Context, records []Record) error {
 		}
 		return in.flush()
 	})
+}
+
+// newest leaves one record of each host: PostgreSQL takes no two in one statement.
+func newest(records []Record) []Record {
+	at := make(map[rollout.HostID]int, len(records))
+	some := make([]Record, 0, len(records))
+	for _, r := range records {
+		i, twice := at[r.Host.ID]
+		switch {
+		case !twice:
+			at[r.Host.ID] = len(some)
+			some = append(some, r)
+		case !r.SeenAt.Before(some[i].SeenAt):
+			some[i] = r
+		}
+	}
+	return some
 }
 
 // Hosts are all hosts that are known, by name.

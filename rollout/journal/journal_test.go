@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +23,11 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv("JOURNAL_TEST_ROLE"); role != "" {
 		os.Exit(play(role, os.Getenv("JOURNAL_TEST_PATH")))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if server.Server != nil {
+		_ = server.Close() // the tests have said what there is to say
+	}
+	os.Exit(code)
 }
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -73,7 +78,15 @@ func emptyFile(t testing.TB) string {
 	return path
 }
 
-func newJournal(t testing.TB) *Journal { return openAt(t, emptyFile(t)) }
+// newJournal is an empty one: see TestOnPostgreSQL.
+func newJournal(t testing.TB) *Journal { return openAt(t, newPath(t)) }
+
+func newPath(t testing.TB) string {
+	if strings.HasPrefix(t.Name(), "TestOnPostgreSQL/") {
+		return onPostgres(t)
+	}
+	return emptyFile(t)
+}
 
 func hostName(i int) rollout.HostID { return rollout.HostID(fmt.Sprintf("h%05d.corp.example", i)) }
 
@@ -191,7 +204,7 @@ func TestChainIsWhatTheAuditorComputes(t *testing.T) {
 	j := newJournal(t)
 	create(t, j, "spring", 1)
 	mustAppend(t, j, said("spring", rollout.EvApproved), said("spring", rollout.EvPaused))
-	rows, err := j.read.Query("SELECT body FROM event WHERE campaign = 'spring' ORDER BY seq")
+	rows, err := j.read.QueryContext(t.Context(), "SELECT body FROM event WHERE campaign = 'spring' ORDER BY seq")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,14 +295,14 @@ func TestUnknownFieldsSurvive(t *testing.T) {
 		t.Errorf("kind %q", e.Kind)
 	}
 	var stored []byte
-	if err := j.read.QueryRow("SELECT body FROM event WHERE seq = 3").Scan(&stored); err != nil || string(stored) != string(body) {
+	if err := j.read.QueryRowContext(t.Context(), "SELECT body FROM event WHERE seq = 3").Scan(&stored); err != nil || string(stored) != string(body) {
 		t.Errorf("stored %s, %v", stored, err)
 	}
 }
 
 func (j *Journal) exec(t testing.TB, query string, args ...any) {
 	t.Helper()
-	if _, err := j.write.Exec(query, args...); err != nil {
+	if _, err := j.write.ExecContext(t.Context(), query, args...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -297,7 +310,7 @@ func (j *Journal) exec(t testing.TB, query string, args ...any) {
 func (j *Journal) rowOf(t testing.TB, id rollout.CampaignID) campaignRow {
 	t.Helper()
 	var c campaignRow
-	if err := j.read.QueryRow("SELECT seq, version, head FROM campaign WHERE id = ?", string(id)).Scan(&c.seq, &c.version, &c.head); err != nil {
+	if err := j.read.QueryRowContext(t.Context(), "SELECT seq, version, head FROM campaign WHERE id = ?", string(id)).Scan(&c.seq, &c.version, &c.head); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -308,7 +321,7 @@ func TestEventsAreNeverChanged(t *testing.T) {
 	j := newJournal(t)
 	create(t, j, "spring", 1)
 	for _, query := range []string{"UPDATE event SET body = '{}'", "DELETE FROM event"} {
-		if _, err := j.write.Exec(query); err == nil {
+		if _, err := j.write.ExecContext(t.Context(), query); err == nil {
 			t.Errorf("%s is allowed", query)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/*.sql migrations/postgres/*.sql
 var migrations embed.FS
 
 // riverSchema is the version of the queue's tables that version 2 of ours makes.
@@ -44,6 +44,7 @@ func migrate(ctx context.Context, cfg Config) error {
 }
 
 type migrator struct {
+	kind   schemaKind
 	cfg    Config
 	db     *sql.DB
 	goose  *goose.Provider
@@ -51,19 +52,40 @@ type migrator struct {
 	have   int64
 }
 
+// schemaKind is what differs between the kinds of database when their tables are made. Both have the same versions.
+type schemaKind struct {
+	dialect goose.Dialect
+	folder  string
+	river   func(context.Context, *sql.DB) error // makes the queue's tables
+	ours    string                               // how many tables of goose there are: 1 or 0
+	tables  string                               // how many other tables there are, and how many of them are named event
+	backUp  func(*migrator, context.Context) error
+	prepare string // before the first migration
+}
+
 func newMigrator(cfg Config, db *sql.DB) (*migrator, error) {
-	files, err := fs.Sub(migrations, "migrations")
+	return schemaKind{
+		dialect: goose.DialectSQLite3, folder: "migrations", river: migrateRiver, backUp: (*migrator).backUpFile,
+		ours:   "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'",
+		tables: "SELECT count(*), coalesce(sum(name = 'event'), 0) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'goose_db_version'",
+		// The mode is kept in the file. Here nobody else can be changing it.
+		prepare: "PRAGMA journal_mode = WAL",
+	}.migrator(cfg, db)
+}
+
+func (k schemaKind) migrator(cfg Config, db *sql.DB) (*migrator, error) {
+	files, err := fs.Sub(migrations, k.folder)
 	if err != nil {
 		return nil, fmt.Errorf("read the migrations: %w", err)
 	}
-	queue := goose.NewGoMigration(2, &goose.GoFunc{RunDB: migrateRiver}, nil)
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithGoMigrations(queue),
+	queue := goose.NewGoMigration(2, &goose.GoFunc{RunDB: k.river}, nil)
+	p, err := goose.NewProvider(k.dialect, db, files, goose.WithGoMigrations(queue),
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return nil, fmt.Errorf("read the migrations: %w", err)
 	}
 	all := p.ListSources()
-	return &migrator{cfg: cfg, db: db, goose: p, newest: all[len(all)-1].Version}, nil
+	return &migrator{kind: k, cfg: cfg, db: db, goose: p, newest: all[len(all)-1].Version}, nil
 }
 
 // migrateRiver makes the queue's tables. What it finds made it leaves.
@@ -83,7 +105,7 @@ func migrateRiver(ctx context.Context, db *sql.DB) error {
 // current reports whether there is nothing to do. It changes nothing.
 func (m *migrator) current(ctx context.Context) (bool, error) {
 	var ours int64
-	err := m.db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'").Scan(&ours)
+	err := m.db.QueryRowContext(ctx, m.kind.ours).Scan(&ours)
 	if err == nil && ours == 1 {
 		err = m.db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&m.have)
 	}
@@ -100,8 +122,7 @@ func (m *migrator) current(ctx context.Context) (bool, error) {
 // lock: else it could see the tables that another process is making.
 func (m *migrator) foreign(ctx context.Context) (bool, error) {
 	var tables, events int64
-	err := m.db.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(name = 'event'), 0) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'goose_db_version'").
-		Scan(&tables, &events)
+	err := m.db.QueryRowContext(ctx, m.kind.tables).Scan(&tables, &events)
 	if err != nil {
 		return false, &WriteError{Op: "open the journal " + m.cfg.Path, Err: err}
 	}
@@ -119,13 +140,14 @@ func (m *migrator) up(ctx context.Context) error {
 		return &ForeignError{Path: m.cfg.Path}
 	}
 	if m.have > 0 {
-		if err := m.backUp(ctx); err != nil {
+		if err := m.kind.backUp(m, ctx); err != nil {
 			return err
 		}
 	}
-	// The mode is kept in the file. Here nobody else can be changing it.
-	if _, err := m.db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
-		return &WriteError{Op: "migrate the journal " + m.cfg.Path, Err: err}
+	if m.kind.prepare != "" {
+		if _, err := m.db.ExecContext(ctx, m.kind.prepare); err != nil {
+			return &WriteError{Op: "migrate the journal " + m.cfg.Path, Err: err}
+		}
 	}
 	if _, err := m.goose.Up(ctx); err != nil {
 		return &WriteError{Op: "migrate the journal " + m.cfg.Path, Err: err}
@@ -133,8 +155,8 @@ func (m *migrator) up(ctx context.Context) error {
 	return nil
 }
 
-// backUp copies an older database before it is changed.
-func (m *migrator) backUp(ctx context.Context) error {
+// backUpFile copies an older database before it is changed.
+func (m *migrator) backUpFile(ctx context.Context) error {
 	to := fmt.Sprintf("%s.v%d-%s", m.cfg.Path, m.have, m.cfg.Now().UTC().Format("20060102T150405"))
 	fail := func(err error) error { return &WriteError{Op: "copy the older database to " + to, Err: err} }
 	if _, err := m.db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {

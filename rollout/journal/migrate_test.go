@@ -19,7 +19,7 @@ import (
 func TestRiverSchemaIsTheNewest(t *testing.T) {
 	t.Parallel()
 	j := newJournal(t)
-	m, err := rivermigrate.New(riversqlite.New(j.write), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	m, err := rivermigrate.New(riversqlite.New(j.write.DB), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

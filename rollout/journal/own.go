@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// Own takes the database for this process, until release is called or the process
-// ends, however it ends. A second owner gets *BusyError. Reading, and a person's
-// word, need no ownership.
-func (j *Journal) Own(context.Context) (release func(), err error) {
+// Own makes this process the one that coordinates, until release is called or the
+// process ends, however it ends. A second owner gets *BusyError. Reading, a person's
+// word, and in a shared database a zone's work need no ownership.
+func (j *Journal) Own(ctx context.Context) (release func(), err error) {
 	j.owning.Lock()
 	defer j.owning.Unlock()
-	f, err := lockFile(j.cfg.Path)
+	let, err := j.db.own(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -25,13 +25,16 @@ func (j *Journal) Own(context.Context) (release func(), err error) {
 	return sync.OnceFunc(func() {
 		j.owning.Lock()
 		defer j.owning.Unlock()
-		unlockFile(f)
+		let()
 		j.owned = false
 	}), nil
 }
 
-// borrow owns the database unless this journal owns it already.
+// borrow owns the database unless this journal owns it already, or others may work on it.
 func (j *Journal) borrow(ctx context.Context) (release func(), err error) {
+	if j.db.shared() {
+		return func() {}, nil
+	}
 	j.owning.Lock()
 	owned := j.owned
 	j.owning.Unlock()

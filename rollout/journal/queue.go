@@ -3,16 +3,16 @@ package journal
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
 
 	"wavelock/rollout"
 )
@@ -65,8 +65,8 @@ func (j *Journal) Work(ctx context.Context, zones []rollout.Zone, parallel int, 
 	// A campaign that has nothing to do ends ctx while the queue is still being set
 	// up: that is no error of the database.
 	setUp := context.WithoutCancel(ctx)
-	if err := j.requeue(setUp); err != nil {
-		return err
+	if err := j.db.takeUp(setUp); err != nil {
+		return &WriteError{Op: "take over the jobs of an earlier run", Err: err}
 	}
 	if len(zones) == 0 {
 		if zones, err = j.zones(setUp); err != nil {
@@ -78,35 +78,46 @@ func (j *Journal) Work(ctx context.Context, zones []rollout.Zone, parallel int, 
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	w := &worker{ctx: ctx, stop: stop, do: do, slots: make(chan struct{}, parallel), zones: map[string]rollout.Zone{}, log: j.cfg.Log}
+	removed, err := j.register(ctx, zones)
+	if err != nil {
+		return err
+	}
+	w := &worker{ctx: ctx, stop: stop, do: do, slots: make(chan struct{}, parallel), zones: map[string]rollout.Zone{}, log: j.cfg.Log, shared: j.db.shared()}
 	queues := map[string]river.QueueConfig{}
 	for _, z := range zones {
 		queues[queueName(z)] = river.QueueConfig{MaxWorkers: parallel}
 		w.zones[queueName(z)] = z
 	}
-	if err := j.serve(ctx, w, queues); err != nil {
+	err = j.db.serve(ctx, j.riverConfig(w, queues))
+	stop(nil)
+	removed() // now nobody is at work any more
+	if err != nil {
 		return err
 	}
 	return w.panicked()
 }
 
-// serve runs River until ctx ends.
-func (j *Journal) serve(ctx context.Context, w *worker, queues map[string]river.QueueConfig) error {
+// riverConfig is how River works here.
+func (j *Journal) riverConfig(w *worker, queues map[string]river.QueueConfig) *river.Config {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, w)
-	client, err := river.NewClient(riversqlite.New(j.write), &river.Config{
-		Logger: j.riverLog(), Queues: queues, Workers: workers, MaxAttempts: 1,
-		// River looks into its outbox every 50 ms, and so hears of new jobs. The poll is
-		// for those that were not told of because others were a moment before.
+	return &river.Config{
+		ID: j.id, Logger: riverLog(j.cfg.Log), Queues: queues, Workers: workers, MaxAttempts: 1,
+		// On SQLite River looks into its outbox every 50 ms, and so hears of new jobs; PostgreSQL tells it. The
+		// poll is for those that were not told of because others were a moment before.
 		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: time.Second,
 		// An action takes as long as it takes: its steps have time-outs of their own.
-		// Without a time-out River rescues nothing either; see requeue.
+		// Without a time-out River rescues nothing either; see takeUp and Orphans.
 		JobTimeout:                  -1,
 		CompletedJobRetentionPeriod: time.Minute, DiscardedJobRetentionPeriod: time.Minute, CancelledJobRetentionPeriod: time.Minute,
-	})
-	if err != nil {
-		return fmt.Errorf("start the queue: %w", err)
 	}
+}
+
+// insertCooldown is how long a client that inserts keeps quiet about further jobs of a queue.
+const insertCooldown = time.Millisecond
+
+// serveUntil runs River until ctx ends.
+func serveUntil[T any](ctx context.Context, client *river.Client[T]) error {
 	lasting := context.WithoutCancel(ctx) // River is told to end by Stop, which waits
 	if err := client.Start(lasting); err != nil {
 		return fmt.Errorf("start the queue: %w", err)
@@ -118,31 +129,8 @@ func (j *Journal) serve(ctx context.Context, w *worker, queues map[string]river.
 	return nil
 }
 
-// requeue draws the queue anew from the hosts that are worked on. River itself finds
-// the jobs of a dead process by their age alone; here it is certain that nobody works
-// on any, because this process owns the database. And it is not River that knows
-// which jobs there are: whatever became of a job, its host is in an action that has
-// not ended, and somebody has to end it.
-func (j *Journal) requeue(ctx context.Context) error {
-	err := j.inTx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM river_job"); err != nil {
-			return err
-		}
-		jobs, err := unended(ctx, tx)
-		if err != nil || len(jobs) == 0 {
-			return err
-		}
-		_, err = j.river.InsertManyFastTx(ctx, tx, jobs)
-		return err
-	})
-	if err != nil {
-		return &WriteError{Op: "take over the jobs of an earlier run", Err: err}
-	}
-	return nil
-}
-
 // unended are the jobs whose action has not ended.
-func unended(ctx context.Context, tx *sql.Tx) ([]river.InsertManyParams, error) {
+func unended(ctx context.Context, tx querier) ([]river.InsertManyParams, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT campaign, host, attempt, zone FROM host_run WHERE running <> '' AND zone IS NOT NULL ORDER BY at, host")
 	if err != nil {
 		return nil, err
@@ -161,55 +149,80 @@ func unended(ctx context.Context, tx *sql.Tx) ([]river.InsertManyParams, error) 
 
 // zones are those of all plans, and the one without a name.
 func (j *Journal) zones(ctx context.Context) ([]rollout.Zone, error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT '' UNION SELECT value FROM campaign, json_each(campaign.zones)")
+	rows, err := j.read.QueryContext(ctx, "SELECT zones FROM campaign")
 	if err != nil {
 		return nil, fmt.Errorf("read the zones: %w", err)
 	}
 	defer rows.Close()
-	var zones []rollout.Zone
+	zones := []rollout.Zone{""}
 	for rows.Next() {
-		var z rollout.Zone
-		if err := rows.Scan(&z); err != nil {
+		var text string
+		var some []rollout.Zone
+		err := rows.Scan(&text)
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &some)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read the zones: %w", err)
 		}
-		zones = append(zones, z)
+		zones = append(zones, some...)
 	}
-	return zones, rows.Err()
+	slices.Sort(zones)
+	return slices.Compact(zones), rows.Err()
 }
 
 // worker is River's way to do.
 type worker struct {
 	river.WorkerDefaults[jobArgs]
-	ctx   context.Context // Work's own: it ends when the process is told to stop
-	stop  context.CancelCauseFunc
-	do    func(context.Context, rollout.Job) error
-	slots chan struct{} // River counts its workers by queue; this counts them all
-	zones map[string]rollout.Zone
-	log   *slog.Logger
+	ctx    context.Context // Work's own: it ends when the process is told to stop
+	stop   context.CancelCauseFunc
+	do     func(context.Context, rollout.Job) error
+	slots  chan struct{} // River counts its workers by queue; this counts them all
+	zones  map[string]rollout.Zone
+	log    *slog.Logger
+	shared bool // other processes work on the same queue
 }
 
-// givenBack is how long a job rests that was not ended: until the queue is next
-// worked, when requeue finds it.
-const givenBack = 24 * time.Hour
+// A job that was not ended rests: in a shared database for a moment, until this or another process takes it up; else
+// until the queue is next worked, when takeUp finds it.
+const (
+	givenBack       = 24 * time.Hour
+	givenBackShared = time.Second
+)
+
+// lookAgain is how long a worker waits for a database that is gone for a while.
+const lookAgain = time.Second
 
 // Work does one job.
 func (w *worker) Work(ctx context.Context, job *river.Job[jobArgs]) error {
+	rest := river.JobSnooze(givenBack)
+	if w.shared {
+		rest = river.JobSnooze(givenBackShared)
+	}
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
 	case <-w.ctx.Done():
-		return river.JobSnooze(givenBack)
-	}
-	if w.ctx.Err() != nil {
-		return river.JobSnooze(givenBack) // both were ready
+		return rest
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(w.ctx, func() { cancel(context.Cause(w.ctx)) })()
-	if err := w.try(ctx, rollout.Job{Campaign: job.Args.Campaign, Host: job.Args.Host, Attempt: job.Args.Attempt, Zone: w.zones[job.Queue]}); err != nil {
-		return river.JobSnooze(givenBack)
+	for w.ctx.Err() == nil {
+		err := w.try(ctx, rollout.Job{Campaign: job.Args.Campaign, Host: job.Args.Host, Attempt: job.Args.Attempt, Zone: w.zones[job.Queue]})
+		if err == nil {
+			return nil
+		}
+		if !Passing(err) {
+			break
+		}
+		// The job stays in this process's hands: giving it back needs the database, too.
+		select {
+		case <-w.ctx.Done():
+		case <-time.After(lookAgain):
+		}
 	}
-	return nil
+	return rest
 }
 
 // panicError is a defect of this program that showed itself in a job.
@@ -244,8 +257,8 @@ func (w *worker) panicked() error {
 }
 
 // riverLog lets River's warnings through. Its other remarks are not for users.
-func (j *Journal) riverLog() *slog.Logger {
-	return slog.New(warnings{j.cfg.Log.Handler()}).With("part", "queue")
+func riverLog(log *slog.Logger) *slog.Logger {
+	return slog.New(warnings{log.Handler()}).With("part", "queue")
 }
 
 type warnings struct{ slog.Handler }

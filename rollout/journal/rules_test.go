@@ -39,7 +39,7 @@ func version(t testing.TB, j *Journal, id rollout.CampaignID) int64 {
 func (j *Journal) count(t testing.TB, query string, args ...any) int {
 	t.Helper()
 	var n int
-	if err := j.read.QueryRow(query, args...).Scan(&n); err != nil {
+	if err := j.read.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -239,7 +239,7 @@ func TestProjectionsAreTheFoldOfTheEvents(t *testing.T) {
 		h := state.Hosts[id]
 		want := hostRow{attempt: h.Attempt, running: h.Running, step: h.Open, wave: h.Wave, outcome: h.Outcome, reason: h.Reason, class: h.Class, image: images[id]}
 		var got hostRow
-		if err := j.read.QueryRow("SELECT attempt, running, step, wave, outcome, reason, class, image FROM host_run WHERE host = ?", string(id)).
+		if err := j.read.QueryRowContext(t.Context(), "SELECT attempt, running, step, wave, outcome, reason, class, image FROM host_run WHERE host = ?", string(id)).
 			Scan(&got.attempt, &got.running, &got.step, &got.wave, &got.outcome, &got.reason, &got.class, &got.image); err != nil {
 			t.Fatal(err)
 		}

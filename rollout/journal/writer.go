@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -153,38 +152,16 @@ func (j *Journal) commit(batch []*request) (broken error) {
 func (j *Journal) transact(batch []*request) error {
 	// A transaction that has begun is ended, whatever becomes of those who wait.
 	ctx := context.Background()
-	return j.inTx(ctx, func(tx *sql.Tx) error {
+	return j.db.inTx(ctx, func(tx transaction) error {
 		whole := newDraft(ctx, tx, nil)
 		for _, r := range batch {
 			d := newDraft(ctx, tx, whole)
 			if r.err = r.stage(d); r.err == nil {
 				d.join(whole)
-			} else if _, ok := codeOf(r.err); ok {
+			} else if errors.As(r.err, new(readError)) {
 				return r.err
 			}
 		}
-		return j.flush(ctx, tx, whole)
+		return flush(ctx, tx, whole)
 	})
-}
-
-// inTx is a transaction on the one connection that writes.
-func (j *Journal) inTx(ctx context.Context, do func(*sql.Tx) error) error {
-	conn, err := j.write.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err = do(tx); err == nil {
-		err = tx.Commit()
-	}
-	if err != nil && errors.Is(tx.Rollback(), sql.ErrTxDone) {
-		// After some failures of a commit SQLite leaves the transaction open, while
-		// database/sql believes that it has ended. An error says that none was open.
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-	}
-	return err
 }

@@ -1,0 +1,131 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"wavelock/rollout"
+)
+
+// Worker is a process that works on hosts.
+type Worker struct {
+	ID    string         `json:"id"` // of the process; another one after each start
+	Zones []rollout.Zone `json:"zones"`
+	Quiet time.Duration  `json:"quiet"` // since its last sign of life
+}
+
+// A worker gives a sign of life every few seconds. One that has not for so long is taken for dead, and its hosts are
+// given to others. Both times are the database's.
+const (
+	beatEvery = 3 * time.Second
+	deadAfter = 20 * time.Second
+)
+
+// newWorkerID names a process. No two have the same name, so that whoever comes back is not taken for who went.
+func newWorkerID() string {
+	host, _ := os.Hostname()
+	if len(host) > 40 {
+		host = host[:40]
+	}
+	return fmt.Sprintf("%s-%d-%.8s", host, os.Getpid(), rand.Text())
+}
+
+// register enters this process as a worker of the zones until ctx ends, and answers a function that waits for its
+// removal.
+func (j *Journal) register(ctx context.Context, zones []rollout.Zone) (wait func(), err error) {
+	list, err := json.Marshal(zones)
+	if err != nil {
+		return nil, err
+	}
+	beat := func() error {
+		_, err := j.write.ExecContext(context.WithoutCancel(ctx), `INSERT INTO worker (id, zones, beat) VALUES (?, ?, `+j.db.clock()+`)
+			ON CONFLICT (id) DO UPDATE SET beat = excluded.beat`, j.id, string(list))
+		return err
+	}
+	if err := beat(); err != nil {
+		return nil, &WriteError{Op: "enter this process as a worker", Err: err}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(beatEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if err := beat(); err != nil {
+					j.cfg.Log.Warn("no sign of life could be given", "err", err)
+				}
+			}
+		}
+	}()
+	return func() {
+		<-ended
+		if _, err := j.write.ExecContext(context.WithoutCancel(ctx), "DELETE FROM worker WHERE id = ?", j.id); err != nil {
+			j.cfg.Log.Warn("this process could not be removed from the workers", "err", err)
+		}
+	}, nil
+}
+
+// Workers are the processes that gave a sign of life lately.
+func (j *Journal) Workers(ctx context.Context) ([]Worker, error) {
+	fail := func(err error) ([]Worker, error) { return nil, fmt.Errorf("list the workers: %w", err) }
+	rows, err := j.read.QueryContext(ctx, "SELECT id, zones, "+j.db.clock()+" - beat FROM worker WHERE beat > "+j.db.clock()+" - ? ORDER BY id", int64(deadAfter/time.Second))
+	if err != nil {
+		return fail(err)
+	}
+	defer rows.Close()
+	var all []Worker
+	for rows.Next() {
+		var w Worker
+		var zones string
+		var quiet int64
+		if err := rows.Scan(&w.ID, &zones, &quiet); err != nil {
+			return fail(err)
+		}
+		if err := json.Unmarshal([]byte(zones), &w.Zones); err != nil {
+			return fail(err)
+		}
+		w.Quiet = time.Duration(max(quiet, 0)) * time.Second
+		all = append(all, w)
+	}
+	return all, rows.Err()
+}
+
+// Orphans are the campaign's actions that nobody works on any more, because their worker is dead or their job is lost.
+// They have to be given out anew, as a further attempt: whoever comes back from the dead is refused. In a database that
+// is not shared there are none; see takeUp.
+func (j *Journal) Orphans(ctx context.Context, id rollout.CampaignID) ([]rollout.Job, error) {
+	if !j.db.shared() {
+		return nil, nil
+	}
+	fail := func(err error) ([]rollout.Job, error) { return nil, fmt.Errorf("look for dead workers: %w", err) }
+	if _, err := j.write.ExecContext(ctx, "DELETE FROM worker WHERE beat <= "+j.db.clock()+" - ?", int64(deadAfter/time.Second)); err != nil {
+		return fail(err)
+	}
+	rows, err := j.read.QueryContext(ctx, `SELECT campaign, host, attempt, zone FROM host_run h
+		WHERE campaign = ? AND running <> '' AND zone IS NOT NULL AND NOT EXISTS (SELECT 1 FROM river_job r
+			WHERE r.kind = 'host_action' AND r.args->>'host' = h.host AND r.args->>'campaign' = h.campaign AND (r.args->>'attempt')::bigint = h.attempt
+			AND (r.state IN ('available', 'scheduled', 'retryable', 'pending')
+				OR (r.state = 'running' AND r.attempted_by[array_upper(r.attempted_by, 1)] IN (SELECT id FROM worker))))
+		ORDER BY h.host`, string(id))
+	if err != nil {
+		return fail(err)
+	}
+	defer rows.Close()
+	var jobs []rollout.Job
+	for rows.Next() {
+		var job rollout.Job
+		if err := rows.Scan(&job.Campaign, &job.Host, &job.Attempt, &job.Zone); err != nil {
+			return fail(err)
+		}
+		jobs = append(jobs, job)
+	}
+	return jobs, rows.Err()
+}
