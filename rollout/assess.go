@@ -57,6 +57,8 @@ var checks = []check{
 	listensSomewhere,  // a blank filter means no listening at all
 	httpNotFromPolicy, // Group Policy would put it back at the next refresh
 	noOtherHTTPClient, // somebody would lose the way in
+	clientsMoved,      // who was seen on HTTP may not get through to HTTPS
+	watchedEnough,     // who is not there now may come once a night
 	httpsPortFree,     // another product's TLS binding is not ours to take
 	localRulesApply,   // else the rule for 5986 does nothing
 	blockRuleWorks,    // else the brown-out would prove nothing

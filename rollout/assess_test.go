@@ -98,6 +98,32 @@ var examinedHosts = map[string]examined{
 			p.Controllers = []string{"192.0.2.1"}
 			o.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5986}, {Address: "192.0.2.7", Port: 5985, Self: true}, {Address: "192.0.2.1", Port: 5985}}
 		}},
+	"a client that was seen on HTTP and never on HTTPS": {ReasonClientNotMoved, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) { o.Census = Saw(watched(5985)) },
+		func(_ *Host, o *Observation, _ *Policy) { o.Census = Saw(watched(5985, 5986)) }},
+	"a client that has not been there for long": {ReasonClientNotMoved, onlyClosing,
+		func(_ *Host, o *Observation, p *Policy) {
+			o.Census, p.ClientsWithin = Saw(watched(5985)), Duration(time.Hour)
+		},
+		func(_ *Host, o *Observation, p *Policy) {
+			o.Census, p.ClientsWithin = Saw(watched(5985)), Duration(time.Hour-1)
+		}},
+	"a host of which nobody knows who uses it": {ReasonCensusShort, onlyClosing,
+		func(_ *Host, _ *Observation, p *Policy) { p.CensusFor = Duration(time.Hour) },
+		func(_ *Host, o *Observation, p *Policy) {
+			o.Census, p.CensusFor = Saw(watched(5986)), Duration(time.Hour)
+		}},
+	"a host that was watched too rarely": {ReasonCensusShort, onlyClosing,
+		func(_ *Host, o *Observation, p *Policy) { o.Census, p.CensusSamples = Saw(watched(5986)), 3 },
+		func(_ *Host, o *Observation, p *Policy) { o.Census, p.CensusSamples = Saw(watched(5986)), 2 }},
+	"a host that was watched too short": {ReasonCensusShort, onlyClosing,
+		func(_ *Host, o *Observation, p *Policy) {
+			o.Census, p.CensusFor = Saw(watched(5986)), Duration(time.Hour+1)
+		}, nil},
+	"a host that was watched too long ago": {ReasonCensusShort, onlyClosing,
+		func(_ *Host, o *Observation, p *Policy) {
+			o.Census, p.CensusSamples, p.ClientsWithin = Saw(watched(5986)), 1, Duration(time.Hour-1)
+		}, nil},
 	"another product on the HTTPS port": {ReasonPortTaken, everything,
 		func(_ *Host, o *Observation, _ *Policy) {
 			o.Bindings.Value[0].AppID = "{4dc3e181-e14b-4a21-b022-59fc669b0914}"

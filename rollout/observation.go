@@ -49,6 +49,9 @@ type Observation struct {
 	PolicyValues Seen[[]PolicyValue]     `json:"policy_values"` // that win for WinRM; read where a policy sets any
 	Undo         Seen[Undo]              `json:"undo"`
 	Image        Seen[*BeforeImage]      `json:"image"` // the copy kept on the host; nil when there is none
+
+	// Census is not read from the host: it is what the journal has of earlier looks.
+	Census Seen[Census] `json:"census,omitzero"`
 }
 
 // Transport is one of WinRM's two doors.
@@ -204,6 +207,7 @@ type WindowsService struct {
 // Peer is a connection to a WinRM port of the host, established or just closed.
 type Peer struct {
 	Address string `json:"address"`
+	Name    string `json:"name,omitempty"`   // of the computer with the address, where somebody has looked it up
 	Port    int    `json:"port"`             // 5985 or 5986
 	Self    bool   `json:"self,omitempty"`   // it is the connection of this observation
 	Closed  bool   `json:"closed,omitempty"` // it has just ended: the trace of a client that comes and goes

@@ -29,18 +29,24 @@ func (g Goal) Actions() []ActionKind {
 // Policy is what a campaign may do and when it has to stop. It is part of the
 // plan, so the approval covers it.
 type Policy struct {
-	Template    string      `json:"template"`              // certificate template, by its common name
-	Issuers     []string    `json:"issuers,omitempty"`     // distinguished names of the enterprise CAs; empty accepts any chain to the roots
-	Route       Route       `json:"route,omitempty"`       // self when empty
-	Routes      []RouteRule `json:"routes,omitempty"`      // hosts with another route or template
-	PendingFor  Duration    `json:"pending_for,omitempty"` // a request that the CA has not decided is given up after this long; a week when 0
-	Revocation  Revocation  `json:"revocation,omitempty"`  // soft when empty
-	MinLeft     Duration    `json:"min_left"`              // a certificate with less left is not fit
-	Port        int         `json:"port"`                  // of the HTTPS listener
-	HTTPPort    int         `json:"http_port"`             // of the HTTP listener
-	Sources     []string    `json:"sources,omitempty"`     // addresses that may connect to the HTTPS port; empty means any
-	Profiles    []string    `json:"profiles"`              // firewall profiles of the rule
-	Controllers []string    `json:"controllers,omitempty"` // addresses of ours, not counted as clients of HTTP
+	Template   string      `json:"template"`              // certificate template, by its common name
+	Issuers    []string    `json:"issuers,omitempty"`     // distinguished names of the enterprise CAs; empty accepts any chain to the roots
+	Route      Route       `json:"route,omitempty"`       // self when empty
+	Routes     []RouteRule `json:"routes,omitempty"`      // hosts with another route or template
+	PendingFor Duration    `json:"pending_for,omitempty"` // a request that the CA has not decided is given up after this long; a week when 0
+	Revocation Revocation  `json:"revocation,omitempty"`  // soft when empty
+	MinLeft    Duration    `json:"min_left"`              // a certificate with less left is not fit
+	Port       int         `json:"port"`                  // of the HTTPS listener
+	HTTPPort   int         `json:"http_port"`             // of the HTTP listener
+	Sources    []string    `json:"sources,omitempty"`     // addresses that may connect to the HTTPS port; empty means any
+	Profiles   []string    `json:"profiles"`              // firewall profiles of the rule
+
+	// HTTP is removed only from a host whose connections were sampled over CensusFor and CensusSamples times.
+	// A client that was last seen longer ago than ClientsWithin does not count any more; 0 never forgets one.
+	CensusFor     Duration `json:"census_for,omitzero"`
+	CensusSamples int      `json:"census_samples,omitempty"`
+	ClientsWithin Duration `json:"clients_within,omitzero"`
+	Controllers   []string `json:"controllers,omitempty"` // addresses of ours, not counted as clients of HTTP
 
 	// Quiesce is the brown-out: for so long the host's firewall lets only us in on the HTTP port, before the listener
 	// goes. Nobody may be turned away in that time. Zero does without.
@@ -87,7 +93,8 @@ func DefaultPolicy() Policy {
 		Template: "WinRMHTTPS", MinLeft: Duration(7 * 24 * time.Hour), Port: 5986, HTTPPort: 5985,
 		Profiles:  []string{"domain", "private"},
 		UndoAfter: Duration(10 * time.Minute), ProofFresh: Duration(3 * time.Minute), MaxSkew: Duration(5 * time.Minute),
-		FailureLimit: 5, Retries: 2, DeferFor: Duration(time.Hour), Deferrals: 24,
+		ClientsWithin: Duration(30 * 24 * time.Hour),
+		FailureLimit:  5, Retries: 2, DeferFor: Duration(time.Hour), Deferrals: 24,
 		PollFor: Duration(5 * time.Minute), RestoreTries: 12,
 	}
 }
@@ -105,6 +112,7 @@ func (p Policy) Validate() error {
 	bad(p.HTTPPort < 1 || p.HTTPPort > 65535, "http_port: %d is no TCP port", p.HTTPPort)
 	bad(p.UndoAfter < Duration(time.Second), "undo_after: %v leaves no time to confirm", p.UndoAfter)
 	bad(p.Quiesce < 0, "quiesce: %v is negative", p.Quiesce)
+	bad(p.CensusFor < 0 || p.CensusSamples < 0 || p.ClientsWithin < 0, "census_for, census_samples and clients_within are not negative")
 	bad(p.ProofFresh <= 0, "proof_fresh: HTTP is never removed without a fresh proof")
 	bad(p.ProofFresh > Duration(15*time.Minute), "proof_fresh: %v is not fresh; 15m at most", p.ProofFresh)
 	bad(p.FailureLimit < 1, "failure_limit: %d; the campaign has to stop at some number of failures, 1 at least", p.FailureLimit)

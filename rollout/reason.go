@@ -20,6 +20,8 @@ const (
 	ReasonGPODisablesShell      Reason = "gpo-disables-shell"
 	ReasonBlankFilter           Reason = "blank-address-filter"
 	ReasonHTTPClient            Reason = "http-client-active"
+	ReasonClientNotMoved        Reason = "client-not-moved"
+	ReasonCensusShort           Reason = "census-too-short"
 	ReasonPortTaken             Reason = "https-port-taken"
 	ReasonLocalRulesInert       Reason = "local-firewall-rules-inert"
 	ReasonCompatListener        Reason = "compatibility-listener"

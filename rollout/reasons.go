@@ -18,6 +18,8 @@ var reasons = map[Reason]reasonText{
 	ReasonGPODisablesShell:      {"Group Policy switches the remote shell off", "allow 'Allow Remote Shell Access' for the time of the rollout"},
 	ReasonBlankFilter:           {"WinRM listens on no address", "IPv4Filter and IPv6Filter name the addresses that WinRM listens on; set * in the policy"},
 	ReasonHTTPClient:            {"somebody still uses HTTP", "move that client to HTTPS (port 5986, -UseSSL) first, then plan the host again"},
+	ReasonClientNotMoved:        {"a client of HTTP was never seen on HTTPS", "let it connect to 5986 once (wavelock probe makes the proof from that computer; is 5986 open on the way?), or waive this finding by name"},
+	ReasonCensusShort:           {"the host was not watched as long as the policy asks", "run wavelock census, or leave wavelock serve running with observe.every; policy.census_for and policy.census_samples say how long"},
 	ReasonPortTaken:             {"another product holds the HTTPS port", "see netsh http show sslcert on the host; free the binding or choose another port"},
 	ReasonLocalRulesInert:       {"the host ignores local firewall rules", "add the inbound rule for the HTTPS port to the Group Policy that owns the firewall"},
 	ReasonCompatListener:        {"a compatibility listener is on", "switch EnableCompatibilityHttpListener and EnableCompatibilityHttpsListener off where nobody needs them"},
@@ -92,7 +94,7 @@ var reasons = map[Reason]reasonText{
 var reasonOrder = []Reason{
 	ReasonUnreachable, ReasonNoName, ReasonLogonRefused, ReasonAccessDenied, ReasonWrongHost, ReasonNotObserved,
 	ReasonNotReadable, ReasonNotFullyObserved, ReasonStateMoved,
-	ReasonGPOListener, ReasonGPODisablesWinRM, ReasonGPODisablesShell, ReasonBlankFilter, ReasonHTTPClient, ReasonPortTaken,
+	ReasonGPOListener, ReasonGPODisablesWinRM, ReasonGPODisablesShell, ReasonBlankFilter, ReasonHTTPClient, ReasonClientNotMoved, ReasonCensusShort, ReasonPortTaken,
 	ReasonLocalRulesInert, ReasonCompatListener, ReasonClockSkew, ReasonSchedulerOff, ReasonClusterNode, ReasonEventCollector,
 	ReasonNoCertificate, ReasonDCReuseOnly, ReasonEnrollDenied, ReasonEnrollPending, ReasonEnrollFailed,
 	ReasonReuseOnly, ReasonEnrollExpired, ReasonEnrollRequest, ReasonEnrollAnswer, ReasonCAUnavailable, ReasonListenerFailed,

@@ -104,32 +104,41 @@ func (d assessed) summary() string {
 
 // observe reads every selected host and keeps what it saw.
 func (a *app) observe(ctx context.Context, cfg Config) ([]journal.Record, error) {
-	computers, roots, err := a.inventory(ctx, cfg)
+	s, err := a.openSurvey(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	logins, err := a.hostLogins(cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer logins.close()
-	fleet, err := a.fleet(cfg, logins, roots, cfg.Policy)
-	if err != nil {
-		return nil, err
-	}
+	defer s.close()
 	j, err := a.openJournal(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer j.Close()
-	records, err := a.look(ctx, cfg, fleet, computers)
+	records, err := s.whole(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := j.SaveHosts(ctx, records); err != nil {
 		return nil, err
 	}
-	return records, nil
+	return records, recall(ctx, j, records)
+}
+
+// recall adds what the journal has of the hosts' clients to what was just seen.
+func recall(ctx context.Context, j *journal.Journal, records []journal.Record) error {
+	for _, r := range records {
+		if r.Observation == nil {
+			continue
+		}
+		c, err := j.Census(ctx, r.Host.ID)
+		if err != nil {
+			return err
+		}
+		if c.Samples > 0 {
+			r.Observation.Census = rollout.Saw(c)
+		}
+	}
+	return nil
 }
 
 // inventory asks the directory for computers and for the enterprise roots.
@@ -150,9 +159,9 @@ func (a *app) inventory(ctx context.Context, cfg Config) ([]found, [][]byte, err
 	return computers, roots.Trusted(), nil
 }
 
-// look inspects the computers, so many at once. The first refused logon ends it:
+// look sees the computers, so many at once. The first refused logon ends it:
 // a wrong password for a thousand hosts locks the account.
-func (a *app) look(ctx context.Context, cfg Config, fleet *machine.Fleet, computers []found) ([]journal.Record, error) {
+func (a *app) look(ctx context.Context, cfg Config, computers []found, see func(context.Context, rollout.Host) (rollout.Observation, error)) ([]journal.Record, error) {
 	records := make([]journal.Record, len(computers))
 	ticker := newTicker(a, "looked at", len(computers))
 	defer ticker.done()
@@ -167,7 +176,7 @@ func (a *app) look(ctx context.Context, cfg Config, fleet *machine.Fleet, comput
 		}
 		g.Go(func() error {
 			defer ticker.add()
-			o, err := inspect(ctx, fleet, f.Host, cfg.Limits.StepTime.D())
+			o, err := see(ctx, f.Host)
 			if err := guard.judge(err); err != nil {
 				return err
 			}

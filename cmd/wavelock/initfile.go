@@ -120,6 +120,8 @@ goal: secure                 # HTTPS beside HTTP; close also removes HTTP, commi
 policy:
   template: {{q .Config.Policy.Template}}     # issued by the CAs: {{oneline (join .Templates)}}
   undo_after: 10m            # HTTP comes back by itself after this long without a confirmation
+  # census_for: 168h         # HTTP goes only where its clients were sampled for so long,
+  # census_samples: 100      # and so often: wavelock census, or serve with observe.every
   failure_limit: 5           # failed hosts that stop the whole campaign
 
 # Who comes first, how many at once, and how many failures stop a wave.

@@ -38,8 +38,9 @@ type coverage struct {
 	None      int       `json:"none"`
 	Unknown   int       `json:"unknown"`
 
-	OUs       []rollout.OUView `json:"ous"`
-	Computers []covered        `json:"computers"`
+	Clientele rollout.Clientele `json:"clientele"` // who still uses HTTP
+	OUs       []rollout.OUView  `json:"ous"`
+	Computers []covered         `json:"computers"`
 }
 
 type covered struct {
@@ -64,7 +65,7 @@ func (c *coverage) counter(k rollout.Class) *int {
 	return &c.Unknown
 }
 
-func newCoverage(records []journal.Record, now time.Time) coverage {
+func newCoverage(records []journal.Record, p rollout.Policy, now time.Time) coverage {
 	c := coverage{At: now, Hosts: len(records)}
 	ous := map[string]*rollout.OUView{}
 	for _, r := range records {
@@ -80,6 +81,11 @@ func newCoverage(records []journal.Record, now time.Time) coverage {
 		}
 		o.Hosts++
 		o.Classes[class]++
+		if r.Observation == nil {
+			c.Clientele.Add(r.Host.ID, rollout.Census{}, p, now)
+		} else {
+			c.Clientele.Add(r.Host.ID, r.Observation.Census.Value, p, now)
+		}
 		row := covered{Host: r.Host.ID, OU: r.Host.OU, Class: class, Why: r.Problem}
 		if r.Observation != nil {
 			row.Seen = r.Observation.At
@@ -89,6 +95,7 @@ func newCoverage(records []journal.Record, now time.Time) coverage {
 	for _, o := range ous {
 		c.OUs = append(c.OUs, *o)
 	}
+	c.Clientele.Sort()
 	slices.SortFunc(c.OUs, func(a, b rollout.OUView) int { return cmp.Compare(a.OU, b.OU) })
 	return c
 }
@@ -106,7 +113,7 @@ func (a *app) report(ctx context.Context, cfg Config) error {
 	if len(records) == 0 {
 		return failWith(exitError, "run wavelock assess first", "no host is known yet")
 	}
-	return a.showCoverage(newCoverage(records, a.now()))
+	return a.showCoverage(newCoverage(records, cfg.Policy, a.now()))
 }
 
 // showCoverage prints classes by OU; as CSV it lists the computers.
@@ -135,6 +142,7 @@ func (a *app) showCoverage(c coverage) error {
 	}
 	if a.output == "table" && c.Hosts > 0 {
 		fmt.Fprintf(a.out, "\n%d of %d hosts (%d %%) answer over HTTPS only\n", c.HTTPSOnly, c.Hosts, c.HTTPSOnly*100/c.Hosts)
+		return a.showClientele(c.Clientele)
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 		return err
 	}
 	show := newProgress(a, plan, state.Seq)
-	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
+	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
 		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: show.event, Seen: a.keep(j), Stay: o.Stay})
 	ending, err := a.drive(ctx, j, plan, e, show)
 	if err != nil {

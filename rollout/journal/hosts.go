@@ -47,7 +47,12 @@ func (j *Journal) saveHosts(ctx context.Context, records []Record) error {
 		in := inserter{ctx: ctx, tx: tx, into: "INSERT INTO host (id, class, seen, body, summary, rev)",
 			tail: `ON CONFLICT (id) DO UPDATE SET class = excluded.class, seen = excluded.seen, body = excluded.body,
 				summary = excluded.summary, rev = excluded.rev WHERE excluded.seen >= host.seen`}
+		censuses, err := count(ctx, tx, looksOf(records))
+		if err != nil {
+			return err
+		}
 		for _, r := range newest(records) {
+			r = r.withCensus(censuses[r.Host.ID])
 			body, err := json.Marshal(r)
 			if err != nil {
 				return err
@@ -117,22 +122,28 @@ func (j *Journal) EachHost(ctx context.Context) iter.Seq2[Record, error] {
 }
 
 func (j *Journal) someHosts(ctx context.Context, after string) ([]Record, error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT body FROM host WHERE id > ? ORDER BY id LIMIT ?", after, hostsAtOnce)
+	rows, err := j.read.QueryContext(ctx, "SELECT h.body, c.body FROM host h LEFT JOIN census c ON c.host = h.id WHERE h.id > ? ORDER BY h.id LIMIT ?", after, hostsAtOnce)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var some []Record
 	for rows.Next() {
-		var body []byte
+		var body, census []byte
 		var r Record
-		if err := rows.Scan(&body); err != nil {
+		var c rollout.Census
+		if err := rows.Scan(&body, &census); err != nil {
 			return some, err
 		}
 		if err := json.Unmarshal(body, &r); err != nil {
 			return some, err
 		}
-		some = append(some, r)
+		if census != nil { // it may have grown since the host was last looked at as a whole
+			if err := json.Unmarshal(census, &c); err != nil {
+				return some, fmt.Errorf("the census of %s: %w", r.Host.ID, err)
+			}
+		}
+		some = append(some, r.withCensus(c))
 	}
 	return some, rows.Err()
 }

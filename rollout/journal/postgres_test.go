@@ -86,6 +86,7 @@ func TestOnPostgreSQL(t *testing.T) {
 		"TwoProcessesWriteOneChain":              TestTwoProcessesWriteOneChain,
 		"SecondOwnerIsRefused":                   TestSecondOwnerIsRefused,
 		"WorkersAreListedWhileTheyWork":          TestWorkersAreListedWhileTheyWork,
+		"Census":                                 TestCensus,
 		"SomeRecordsOfOneHostLeaveTheNewestOnly": TestSomeRecordsOfOneHostLeaveTheNewestOnly,
 	} {
 		t.Run(name, test)
@@ -182,7 +183,7 @@ func sqlOn(t *testing.T, address, query string) {
 func TestOlderTablesOnPostgreSQLAreCopiedFirst(t *testing.T) {
 	t.Parallel()
 	address := onPostgres(t)
-	sqlOn(t, address, `DROP TABLE worker; DELETE FROM goose_db_version WHERE version_id > 3;
+	sqlOn(t, address, `DROP TABLE worker, census; DELETE FROM goose_db_version WHERE version_id > 3;
 		INSERT INTO host (id, class, seen, body) VALUES ('old.corp.example', 'both', '2025-01-01T00:00:00.000000000Z', '{"host":{"id":"old.corp.example"}}')`)
 	j := openAt(t, address)
 	if hosts, err := j.Hosts(t.Context()); err != nil || len(hosts) != 1 {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/pem"
 	"fmt"
 	"os"
@@ -64,6 +65,26 @@ func (l *Lab) Mend(host, fault string) error {
 		return fmt.Errorf("the lab has no %s", host)
 	}
 	h.Clear(f)
+	return nil
+}
+
+// Visit has a computer of the lab, or an address, connected to a port of another, until Leave.
+func (l *Lab) Visit(host, from string, port int) error {
+	h := l.hosts[host]
+	if h == nil {
+		return fmt.Errorf("the lab has no %s", host)
+	}
+	h.Visit(cmp.Or(l.records[from], from), port)
+	return nil
+}
+
+// Leave ends what Visit began.
+func (l *Lab) Leave(host, from string) error {
+	h := l.hosts[host]
+	if h == nil {
+		return fmt.Errorf("the lab has no %s", host)
+	}
+	h.Leave(cmp.Or(l.records[from], from))
 	return nil
 }
 

@@ -34,23 +34,43 @@ var bulkKeys = []string{
 // inspect reads everything there is to know. A computer that does not answer is
 // an observation, not an error; one that refuses our credentials is an error.
 func (m *Machine) inspect(ctx context.Context, brief bool) (rollout.Observation, error) {
-	o := rollout.Observation{Host: m.host.ID, At: m.cfg.Now().UTC()}
-	if err := m.resolve(ctx); err != nil {
-		var dns *net.DNSError
-		if !errors.As(err, &dns) || ctx.Err() != nil {
-			return o, err
-		}
-		o.HTTP = rollout.Door{State: rollout.DoorNoName, Detail: err.Error()}
-		o.HTTPS = o.HTTP
-		return o, nil
-	}
-	o.HTTPS = m.tryTLS(ctx)
-	d, err := m.enter(ctx, &o)
+	o, d, err := m.reach(ctx)
 	if err != nil || d == nil {
 		return o, err
 	}
 	m.read(ctx, d, &o, brief)
 	m.seen = o
+	return o, nil
+}
+
+// reach tries both doors and enters by one. It answers no door when neither lets us in.
+func (m *Machine) reach(ctx context.Context) (rollout.Observation, *door, error) {
+	o := rollout.Observation{Host: m.host.ID, At: m.cfg.Now().UTC()}
+	if err := m.resolve(ctx); err != nil {
+		var dns *net.DNSError
+		if !errors.As(err, &dns) || ctx.Err() != nil {
+			return o, nil, err
+		}
+		o.HTTP = rollout.Door{State: rollout.DoorNoName, Detail: err.Error()}
+		o.HTTPS = o.HTTP
+		return o, nil, nil
+	}
+	o.HTTPS = m.tryTLS(ctx)
+	d, err := m.enter(ctx, &o)
+	return o, d, err
+}
+
+// Sample looks who is connected to the computer, and at nothing else: it is cheap
+// enough to be done often. Errors are *rollout.Failure.
+func (m *Machine) Sample(ctx context.Context) (rollout.Observation, error) {
+	o, d, err := m.reach(ctx)
+	if err != nil {
+		return o, m.judge(rollout.StepInspect, rollout.ReasonProtocol, err)
+	}
+	if d != nil {
+		part(&o.Identity, func() (rollout.Identity, error) { return readIdentity(ctx, d.session) })
+		part(&o.Peers, func() ([]rollout.Peer, error) { return m.readPeers(ctx, d.session) })
+	}
 	return o, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,6 +86,7 @@ type Host struct {
 	cut       bool // 5986 is cut off the network
 	timers    []*time.Timer
 	connected map[net.Conn]int // open connections to the port
+	visitors  []visitor        // who else is connected, without a connection of their own in this process
 }
 
 const (
@@ -233,6 +235,26 @@ func (h *Host) TaskNames() []string {
 		names = append(names, t.path)
 	}
 	return names
+}
+
+// visitor is somebody from another computer.
+type visitor struct {
+	address string
+	port    int
+}
+
+// Visit has somebody from an address connected to the port, 5985 or 5986, until Leave.
+func (h *Host) Visit(address string, port int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.visitors = append(h.visitors, visitor{address, port})
+}
+
+// Leave ends the connections from an address.
+func (h *Host) Leave(address string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.visitors = slices.DeleteFunc(h.visitors, func(v visitor) bool { return v.address == address })
 }
 
 func (h *Host) netBIOS() string { return h.acceptor.NetBIOSName }

@@ -216,6 +216,15 @@ func (h *Host) connections() []instance {
 	if h.has(HTTPClient) && h.doors["HTTP"] != nil {
 		add(h.cfg.Address, h.cfg.HTTPPort, "127.99.0.7", "50123")
 	}
+	for _, v := range h.visitors {
+		transport, port := "HTTP", h.cfg.HTTPPort
+		if v.port == 5986 {
+			transport, port = "HTTPS", h.cfg.HTTPSPort
+		}
+		if h.doors[transport] != nil {
+			add(h.cfg.Address, port, v.address, "50999")
+		}
+	}
 	return list
 }
 
