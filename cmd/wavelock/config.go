@@ -59,7 +59,7 @@ type Directory struct {
 
 // Credential is who we are. The secret is never in the file itself.
 type Credential struct {
-	Kind         string   `yaml:"kind"` // ntlm, kerberos or simple (LDAP over TLS only)
+	Kind         string   `yaml:"kind"` // ntlm, kerberos, windows (the account that this program runs as) or simple (LDAP over TLS only)
 	User         string   `yaml:"user"` // CORP\name or name@corp.example
 	PasswordFile string   `yaml:"password_file"`
 	PasswordEnv  string   `yaml:"password_env"`
@@ -261,8 +261,12 @@ func (c Credential) validate() error {
 		if c.User == "" && c.CCache == "" {
 			return errors.New("user or ccache is needed")
 		}
+	case "windows":
+		if c.User != "" || sources > 0 || len(c.KDCs) > 0 {
+			return errors.New("kind: windows is the account that this program runs as; it takes no user and no secret")
+		}
 	default:
-		return fmt.Errorf("kind: %q is not ntlm, kerberos or simple", c.Kind)
+		return fmt.Errorf("kind: %q is not ntlm, kerberos, windows or simple", c.Kind)
 	}
 	return nil
 }

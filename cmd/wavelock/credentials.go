@@ -80,8 +80,15 @@ func (a *app) login(cfg Config, name string) (logon.Login, error) {
 	if !ok {
 		return nil, failWith(exitUsage, "add it under credentials", "there is no credential %q in the configuration", name)
 	}
-	if c.Kind == "kerberos" {
+	switch c.Kind {
+	case "kerberos":
 		return a.kerberos(cfg, name, c)
+	case "windows":
+		l, err := logon.LoggedOn()
+		if err != nil {
+			return nil, fmt.Errorf("credential %q: %w", name, err)
+		}
+		return l, nil
 	}
 	domain, user := splitUser(c.User)
 	password, err := a.secret(cfg, name, c)
@@ -89,7 +96,7 @@ func (a *app) login(cfg Config, name string) (logon.Login, error) {
 		return nil, err
 	}
 	if c.Kind != "ntlm" {
-		return nil, failWith(exitUsage, "use kind: ntlm or kerberos", "credential %q is of kind %s, which Windows hosts do not take", name, c.Kind)
+		return nil, failWith(exitUsage, "use kind: ntlm, kerberos or windows", "credential %q is of kind %s, which Windows hosts do not take", name, c.Kind)
 	}
 	return logon.NTLM(domain, user, password), nil
 }

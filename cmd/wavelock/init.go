@@ -35,7 +35,7 @@ where the password is, or that you are asked for it.`,
 	f.StringVar(&o.Domain, "domain", "", "DNS name of the domain (default: this computer's)")
 	f.StringVar(&o.Site, "site", "", "Active Directory site whose controllers are asked first")
 	f.StringVar(&o.Resolver, "resolver", "", "DNS server as ip:port (default: the system's)")
-	f.StringVar(&o.Kind, "kind", "ntlm", "ntlm or kerberos")
+	f.StringVar(&o.Kind, "kind", "ntlm", "ntlm, kerberos, or windows: the account that this program runs as")
 	f.StringVar(&o.User, "user", "", `CORP\name or name@corp.example`)
 	f.StringVar(&o.PasswordFile, "password-file", "", "file with the password")
 	f.StringVar(&o.PasswordEnv, "password-env", "", "environment variable with the password")
@@ -44,8 +44,8 @@ where the password is, or that you are asked for it.`,
 	f.StringVar(&o.CAFile, "ca-file", "", "PEM file with the root of the controllers' certificates (default: the system's roots)")
 	f.StringVar(&o.Template, "template", "", "certificate template (default: WinRMHTTPS, or the only one for servers)")
 	f.BoolVar(&o.Force, "force", false, "replace a configuration that is there")
-	_ = c.RegisterFlagCompletionFunc("kind", completeFrom("ntlm", "kerberos")) // the flag is there
-	_ = c.RegisterFlagCompletionFunc("template", a.completeTemplates())        // so is this one
+	_ = c.RegisterFlagCompletionFunc("kind", completeFrom("ntlm", "kerberos", "windows")) // the flag is there
+	_ = c.RegisterFlagCompletionFunc("template", a.completeTemplates())                   // so is this one
 	return c
 }
 

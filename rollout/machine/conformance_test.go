@@ -34,7 +34,8 @@ import (
 //	WAVELOCK_TEST_TASKS=1   and scheduled tasks in the folder \wavelock-test\, which are deleted again
 //
 // Listeners are never touched on a real host. A user of the form admin@CORP.EXAMPLE
-// logs on with Kerberos, CORP\admin with NTLM.
+// logs on with Kerberos, CORP\admin with NTLM, and windows is the account that runs
+// this, on Windows.
 type subject struct {
 	fleet         *machine.Fleet
 	host          rollout.Host
@@ -73,18 +74,11 @@ func TestConformance(t *testing.T) {
 // realHost is what the environment says of a host.
 func realHost(t *testing.T, name string) subject {
 	t.Helper()
-	file, user := os.Getenv("WAVELOCK_TEST_PASSWORD_FILE"), os.Getenv("WAVELOCK_TEST_USER")
-	if file == "" || user == "" {
-		t.Fatal("WAVELOCK_TEST_HOST needs WAVELOCK_TEST_USER and WAVELOCK_TEST_PASSWORD_FILE, too")
-	}
-	password, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	login := testLogin(t)
+	var err error
 	_, domain, _ := strings.Cut(name, ".")
 	s := subject{real: true, writes: os.Getenv("WAVELOCK_TEST_WRITES") == "1", tasks: os.Getenv("WAVELOCK_TEST_TASKS") == "1",
 		host: rollout.Host{ID: rollout.HostID(name), Domain: domain}}
-	login := testLogin(t, user, logon.Secret(bytes.TrimRight(password, "\r\n")))
 	ports := map[bool]int{false: 5985, true: 5986}
 	roots := testRoots(t)
 	if p := os.Getenv("WAVELOCK_TEST_PORT"); p != "" {
@@ -107,8 +101,25 @@ func realHost(t *testing.T, name string) subject {
 	return s
 }
 
-func testLogin(t *testing.T, user string, password logon.Secret) logon.Login {
+func testLogin(t *testing.T) logon.Login {
 	t.Helper()
+	file, user := os.Getenv("WAVELOCK_TEST_PASSWORD_FILE"), os.Getenv("WAVELOCK_TEST_USER")
+	if user == "windows" {
+		l, err := logon.LoggedOn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	if file == "" || user == "" {
+		t.Fatal("WAVELOCK_TEST_HOST needs WAVELOCK_TEST_USER and WAVELOCK_TEST_PASSWORD_FILE, too")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := logon.Secret(bytes.TrimRight(text, "\r\n"))
 	if name, realm, ok := strings.Cut(user, "@"); ok {
 		l, err := logon.Kerberos(logon.KerberosConfig{Realm: strings.ToUpper(realm), User: name, Password: password})
 		if err != nil {

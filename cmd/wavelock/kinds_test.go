@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+
+	"wavelock/ldapdisco/logon"
+)
+
+func TestKindsOfCredentials(t *testing.T) {
+	for name, c := range map[string]struct {
+		Credential
+		wrong string
+	}{
+		"NTLM":                       {Credential{Kind: "ntlm", User: `CORP\a`}, ""},
+		"NTLM of nobody":             {Credential{Kind: "ntlm"}, "user"},
+		"NTLM with a keytab":         {Credential{Kind: "ntlm", User: "a", Keytab: "k"}, "kerberos"},
+		"Kerberos":                   {Credential{Kind: "kerberos", CCache: "c"}, ""},
+		"two secrets":                {Credential{Kind: "kerberos", User: "a", CCache: "c", Keytab: "k"}, "one of"},
+		"the account we run as":      {Credential{Kind: "windows"}, ""},
+		"that, with a name":          {Credential{Kind: "windows", User: `CORP\a`}, "takes no user"},
+		"that, with a secret":        {Credential{Kind: "windows", PasswordEnv: "X"}, "takes no user"},
+		"what there is not":          {Credential{Kind: "credssp", User: "a"}, "ntlm, kerberos, windows"},
+		"simple, for the directory":  {Credential{Kind: "simple", User: "a"}, ""},
+		"Kerberos with nobody in it": {Credential{Kind: "kerberos"}, "ccache"},
+	} {
+		err := c.validate()
+		if (err != nil) != (c.wrong != "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if runtime.GOOS != "windows" {
+		_, err := new(app).login(Config{Credentials: map[string]Credential{"hosts": {Kind: "windows"}}}, "hosts")
+		var e *logon.Error
+		if !errors.As(err, &e) || e.Hint() == "" || !strings.Contains(err.Error(), `"hosts"`) {
+			t.Error(err)
+		}
+	}
+}
