@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
 	"github.com/jcmturner/gokrb5/v8/messages"
@@ -56,6 +57,9 @@ func (h *hinted) Hint() string  { return h.hint }
 // gokrb5 turns the KDC's answer into text that begins so.
 var kerberosErrorText = regexp.MustCompile(`\((\d+)\) K(?:DC|RB)_`)
 
+// gokrb5's text when the KDC wants pre-authentication and the account has no key of a type that we take.
+const noCommonType = "unknown or unsupported EType"
+
 // kerberosCode finds the error code of the KDC or service in err, 0 if there is none.
 func kerberosCode(err error) int32 {
 	var k messages.KRBError
@@ -68,6 +72,9 @@ func kerberosCode(err error) int32 {
 	if m := kerberosErrorText.FindStringSubmatch(err.Error()); m != nil {
 		n, _ := strconv.ParseInt(m[1], 10, 32)
 		return int32(n)
+	}
+	if strings.Contains(err.Error(), noCommonType) {
+		return errorcode.KDC_ERR_ETYPE_NOSUPP
 	}
 	return 0
 }

@@ -240,6 +240,10 @@ func (l *KerberosLogin) start(ctx context.Context, to Service, bind Binding) (*k
 	if _, err := aes(ticket.session); err != nil {
 		return fail("get a ticket", err)
 	}
+	// A KDC may give an AES session key inside a ticket that it encrypts with the host's RC4 key.
+	if t := ticket.EncPart.EType; !slices.Contains(etypes, t) {
+		return fail("get a ticket", notAES("the ticket", t))
+	}
 	cred := l.client.Credentials
 	return &kerberosExchange{login: l, to: to, ticket: ticket, realm: cred.Domain(), client: cred.CName(), binding: bind.Sum()}, nil
 }

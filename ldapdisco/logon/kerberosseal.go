@@ -35,9 +35,13 @@ type kerberosSealer struct {
 // aes refuses keys whose messages RFC 4121 does not describe.
 func aes(key types.EncryptionKey) (etype.EType, error) {
 	if !slices.Contains(etypes, key.KeyType) {
-		return nil, &hinted{fmt.Sprintf("the key is of encryption type %d, not AES", key.KeyType), kerberosHints[errorcode.KDC_ERR_ETYPE_NOSUPP]}
+		return nil, notAES("the key", key.KeyType)
 	}
 	return crypto.GetEtype(key.KeyType)
+}
+
+func notAES(what string, etype int32) error {
+	return &hinted{fmt.Sprintf("%s is of encryption type %d, not AES", what, etype), kerberosHints[errorcode.KDC_ERR_ETYPE_NOSUPP]}
 }
 
 func (s *kerberosSealer) checksumSize() int { return s.etype.GetHMACBitLength() / 8 }

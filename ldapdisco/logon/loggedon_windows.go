@@ -3,7 +3,6 @@ package logon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"unsafe"
 
 	"github.com/alexbrainman/sspi"
-	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
 	"golang.org/x/sys/windows"
 )
 
@@ -221,7 +219,7 @@ func (x *sspiExchange) check() error {
 		return errors.New("no sealing was agreed")
 	}
 	if kind, ok := x.context.etype(); ok && x.context.kerberos() && kind != etypes[0] && kind != etypes[1] {
-		return &hinted{fmt.Sprintf("the key is of encryption type %d, not AES", kind), kerberosHints[errorcode.KDC_ERR_ETYPE_NOSUPP]}
+		return notAES("the key", kind)
 	}
 	return nil
 }
