@@ -20,6 +20,8 @@ type Authority struct {
 	Certificates      [][]byte `json:"certificates"`                // DER, the current one and older
 	EnrollmentServers []string `json:"enrollmentServers,omitempty"` // msPKI-Enrollment-Servers, as they are
 	Flags             uint32   `json:"flags"`
+
+	SecurityDescriptor []byte `json:"securityDescriptor,omitempty"` // of the object, not of the CA itself; empty: the account may not read it
 }
 
 // Roots are the CA certificates that the forest publishes, DER, by what they are published for.
@@ -49,6 +51,7 @@ type Template struct {
 
 	EKUs                []string      `json:"ekus,omitempty"`                // pKIExtendedKeyUsage
 	ApplicationPolicies []string      `json:"applicationPolicies,omitempty"` // msPKI-Certificate-Application-Policy
+	IssuancePolicies    []string      `json:"issuancePolicies,omitempty"`    // msPKI-Certificate-Policy
 	CriticalExtensions  []string      `json:"criticalExtensions,omitempty"`
 	KeyUsage            []byte        `json:"keyUsage,omitempty"` // BIT STRING's octets
 	MinimalKeySize      int           `json:"minimalKeySize"`     // bits
@@ -73,7 +76,7 @@ func (d *Directory) underServices(name string) string {
 // Authorities gives the enterprise CAs by name, none if the forest has no AD CS.
 func (d *Directory) Authorities(ctx context.Context) ([]Authority, error) {
 	q := query{op: "list the CAs", base: d.underServices("CN=Enrollment Services"), scope: ldap.ScopeSingleLevel, filter: "(objectClass=pKIEnrollmentService)",
-		attrs: []string{"cn", "dNSHostName", "certificateTemplates", "cACertificate", "msPKI-Enrollment-Servers", "flags"}}
+		attrs: []string{"cn", "dNSHostName", "certificateTemplates", "cACertificate", "msPKI-Enrollment-Servers", "flags", "nTSecurityDescriptor"}, sd: true}
 	found, err := d.all(ctx, q)
 	if err != nil {
 		return nil, err
@@ -84,7 +87,7 @@ func (d *Directory) Authorities(ctx context.Context) ([]Authority, error) {
 			return nil, err
 		}
 		all = append(all, Authority{Name: e.text("cn"), DN: clean(e.DN), DNSHostName: e.text("dNSHostName"), Templates: e.texts("certificateTemplates"),
-			Certificates: published(e), EnrollmentServers: e.texts("msPKI-Enrollment-Servers"), Flags: e.flags("flags")})
+			Certificates: published(e), EnrollmentServers: e.texts("msPKI-Enrollment-Servers"), Flags: e.flags("flags"), SecurityDescriptor: e.bytes("nTSecurityDescriptor")})
 	}
 	slices.SortFunc(all, func(a, b Authority) int { return strings.Compare(a.Name, b.Name) }) // servers keep any order
 	return all, nil
@@ -136,7 +139,7 @@ func published(e entry) [][]byte {
 
 var templateAttributes = []string{
 	"cn", "displayName", "msPKI-Cert-Template-OID", "msPKI-Template-Schema-Version", "revision", "msPKI-Template-Minor-Revision", "flags",
-	"msPKI-Certificate-Name-Flag", "msPKI-Enrollment-Flag", "msPKI-Private-Key-Flag", "pKIExtendedKeyUsage", "msPKI-Certificate-Application-Policy",
+	"msPKI-Certificate-Name-Flag", "msPKI-Enrollment-Flag", "msPKI-Private-Key-Flag", "pKIExtendedKeyUsage", "msPKI-Certificate-Application-Policy", "msPKI-Certificate-Policy",
 	"pKICriticalExtensions", "pKIKeyUsage", "msPKI-Minimal-Key-Size", "pKIDefaultCSPs", "pKIExpirationPeriod", "pKIOverlapPeriod",
 	"msPKI-RA-Signature", "msPKI-RA-Application-Policies", "msPKI-Supersede-Templates", "nTSecurityDescriptor",
 }
@@ -167,7 +170,7 @@ func newTemplate(e entry) Template {
 		Flags: e.flags("flags"), NameFlags: e.flags("msPKI-Certificate-Name-Flag"),
 		EnrollmentFlags: e.flags("msPKI-Enrollment-Flag"), PrivateKeyFlags: e.flags("msPKI-Private-Key-Flag"),
 		EKUs: e.texts("pKIExtendedKeyUsage"), ApplicationPolicies: e.texts("msPKI-Certificate-Application-Policy"),
-		CriticalExtensions: e.texts("pKICriticalExtensions"), KeyUsage: e.bytes("pKIKeyUsage"), MinimalKeySize: small(e.number("msPKI-Minimal-Key-Size")),
+		IssuancePolicies: e.texts("msPKI-Certificate-Policy"), CriticalExtensions: e.texts("pKICriticalExtensions"), KeyUsage: e.bytes("pKIKeyUsage"), MinimalKeySize: small(e.number("msPKI-Minimal-Key-Size")),
 		CSPs: e.texts("pKIDefaultCSPs"), Validity: period(e.bytes("pKIExpirationPeriod")), Overlap: period(e.bytes("pKIOverlapPeriod")),
 		RASignatures: small(e.number("msPKI-RA-Signature")), RAPolicies: e.texts("msPKI-RA-Application-Policies"), Supersedes: e.texts("msPKI-Supersede-Templates"),
 		SecurityDescriptor: e.bytes("nTSecurityDescriptor"),

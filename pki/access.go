@@ -142,7 +142,7 @@ func (sd *SecurityDescriptor) enrollees() []string {
 
 // gives reports whether an entry gives sid itself the right, and nothing before takes it.
 func (sd *SecurityDescriptor) gives(sid string, right uint32, object string) bool {
-	named := sd.Open || slices.ContainsFunc(sd.ACEs, func(a ACE) bool { return a.SID == sid && a.Type.Allows() && a.about(right, object) })
+	named := sd.Open || slices.ContainsFunc(sd.ACEs, func(a ACE) bool { return a.Type.Allows() && a.about(right, object) && a.SID == sid })
 	return named && sd.allows(member(sid), right, object, doubtAllows)
 }
 
@@ -183,6 +183,6 @@ func (sd *SecurityDescriptor) mayWrite(sid string) bool {
 		}
 	}
 	return slices.ContainsFunc(sd.ACEs, func(a ACE) bool {
-		return a.ObjectType != "" && a.SID == sid && sd.gives(sid, rightWriteProperty, a.ObjectType)
+		return a.ObjectType != "" && a.Mask&(rightWriteProperty|rightGenericAll) != 0 && a.SID == sid && sd.gives(sid, rightWriteProperty, a.ObjectType)
 	})
 }

@@ -64,7 +64,7 @@ func TestWhoMayEnrollAndWrite(t *testing.T) {
 			if got := sd.CanAutoEnroll(computer); got != want.autoEnroll {
 				t.Errorf("autoenroll: %v", got)
 			}
-			_, got := writable(templateCase{sd: sd})
+			_, got := writable(newTemplateCase(Template{SecurityDescriptor: descriptors(t)[name].bytes}, Use{}))
 			if got != want.written {
 				t.Errorf("written by a crowd: %v %v", got, sd.writers())
 			}

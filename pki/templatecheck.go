@@ -32,11 +32,28 @@ const (
 type Use struct {
 	Route          Route
 	SIDs           []string          // the token that will ask: of a computer, or of the service account; empty: whether it may is not judged
+	Tokens         []Token           // of more computers, where many are to use the template
 	Account        string            // relay: the service account's own SID
 	PublishedBy    []string          // names of the CAs that issue the template
 	MinKeyBits     int               // of RSA; 2048 when 0
 	MinLeft        time.Duration     // how long a certificate must be valid at least
 	LinkedPolicies map[string]string // issuance policies that put their holder into a group (msDS-OIDToGroupLink), with the group
+	Names          map[string]string // of SIDs, for people
+}
+
+// Token is what computers with the same groups are to a descriptor.
+type Token struct {
+	SIDs    []string
+	Hosts   int    // that have it
+	Example string // one of them
+}
+
+// named is the SID with its name, where that is known.
+func (u Use) named(sid string) string {
+	if name := u.Names[sid]; name != "" {
+		return name + " (" + sid + ")"
+	}
+	return sid
 }
 
 // Finding is what a check has to say about a template.
@@ -44,17 +61,23 @@ type Finding struct {
 	Code     string   `json:"code"`
 	Severity Severity `json:"severity"`
 	Detail   string   `json:"detail"`
+	Waived   string   `json:"waived,omitempty"` // by whom and why
 }
 
 // Hint is what an administrator can do about it.
-func (f Finding) Hint() string { return templateHints[f.Code] }
+func (f Finding) Hint() string {
+	if h := templateHints[f.Code]; h != "" {
+		return h
+	}
+	return authorityHints[f.Code]
+}
 
 // Findings are in the order of the checks.
 type Findings []Finding
 
-// Fit reports whether the template may be used.
+// Fit reports whether the template may be used: nothing blocks it, or somebody waived what does.
 func (f Findings) Fit() bool {
-	return !slices.ContainsFunc(f, func(f Finding) bool { return f.Severity == Blocker })
+	return !slices.ContainsFunc(f, func(f Finding) bool { return f.Severity == Blocker && f.Waived == "" })
 }
 
 // Has reports whether the finding is among them.
@@ -66,9 +89,10 @@ func (f Findings) Has(code string) bool {
 // is nil where it could not be read.
 type templateCase struct {
 	Template
-	use Use
-	sd  *SecurityDescriptor
-	err error
+	use     Use
+	sd      *SecurityDescriptor
+	err     error
+	writers []string // SIDs that may change it
 }
 
 // templateCheck is one question about a template; it answers only when it objects.
@@ -82,14 +106,25 @@ type templateCheck struct {
 // WinRM listener, and whether its shape is dangerous. What is dangerous blocks
 // even where it would work: nobody's rollout should lean on it.
 func CheckTemplate(t Template, use Use) Findings {
+	c := newTemplateCase(t, use)
+	return append(c.ask(fitChecks), c.ask(dangerChecks)...)
+}
+
+func newTemplateCase(t Template, use Use) templateCase {
 	c := templateCase{Template: t, use: use}
 	if len(t.SecurityDescriptor) > 0 {
 		c.sd, c.err = ParseSecurityDescriptor(t.SecurityDescriptor)
 	}
-	var found Findings
-	for _, check := range slices.Concat(fitChecks, dangerChecks) {
+	if c.sd != nil {
+		c.writers = c.sd.writers()
+	}
+	return c
+}
+
+func (c templateCase) ask(checks []templateCheck) (found Findings) {
+	for _, check := range checks {
 		if detail, objects := check.ask(c); objects {
-			found = append(found, Finding{check.code, check.severity, detail})
+			found = append(found, Finding{Code: check.code, Severity: check.severity, Detail: detail})
 		}
 	}
 	return found
@@ -155,9 +190,7 @@ var fitChecks = []templateCheck{
 		}
 		return "its security descriptor could not be read", c.sd == nil
 	}},
-	{"template-no-enroll-right", Blocker, func(c templateCase) (string, bool) {
-		return "none of the account's " + fmt.Sprint(len(c.use.SIDs)) + " SIDs may enroll", c.sd != nil && len(c.use.SIDs) > 0 && !c.sd.CanEnroll(c.use.SIDs)
-	}},
+	{"template-no-enroll-right", Blocker, noEnrollRight},
 	{"template-pends", Warning, when("every request waits for a CA manager", func(c templateCase) bool { return c.EnrollmentFlags&enrollPend != 0 })},
 	{"template-attestation", Warning, when("the key must be attested by a TPM, which not every computer has", func(c templateCase) bool { return c.PrivateKeyFlags&keyMustBeProven != 0 })},
 	{"template-exportable-key", Warning, when("the private key may be exported", func(c templateCase) bool { return c.PrivateKeyFlags&keyExportable != 0 })},
@@ -171,6 +204,25 @@ var fitChecks = []templateCheck{
 	{"relay-template-shared", Warning, relayed(sharedRelay)},
 }
 
+// noEnrollRight counts the hosts that may not.
+func noEnrollRight(c templateCase) (string, bool) {
+	if c.sd == nil {
+		return "", false
+	}
+	if len(c.use.SIDs) > 0 && !c.sd.CanEnroll(c.use.SIDs) {
+		return fmt.Sprintf("none of the account's %d SIDs may enroll", len(c.use.SIDs)), true
+	}
+	all, refused, example := 0, 0, ""
+	for _, t := range c.use.Tokens {
+		all += t.Hosts
+		if !c.sd.CanEnroll(t.SIDs) {
+			refused += t.Hosts
+			example = cmp.Or(example, t.Example)
+		}
+	}
+	return fmt.Sprintf("%d of %d hosts may not enroll, such as %s", refused, all, example), refused > 0
+}
+
 func smallKey(c templateCase) (string, bool) {
 	least := cmp.Or(c.use.MinKeyBits, 2048)
 	if c.elliptic() {
@@ -182,14 +234,13 @@ func smallKey(c templateCase) (string, bool) {
 }
 
 func shortValidity(c templateCase) (string, bool) {
-	days := func(d time.Duration) string { return fmt.Sprintf("%.4g days", d.Hours()/24) }
 	switch {
 	case c.Validity <= 0:
 		return "it says no validity", true
 	case c.Validity <= c.Overlap:
-		return fmt.Sprintf("it is valid for %s and renewed %s before the end", days(c.Validity), days(c.Overlap)), true
+		return fmt.Sprintf("it is valid for %s and renewed %s before the end", Days(c.Validity), Days(c.Overlap)), true
 	}
-	return fmt.Sprintf("it is valid for %s, %s are needed", days(c.Validity), days(c.use.MinLeft)), c.Validity < c.use.MinLeft
+	return fmt.Sprintf("it is valid for %s, %s are needed", Days(c.Validity), Days(c.use.MinLeft)), c.Validity < c.use.MinLeft
 }
 
 // sharedRelay names who else may ask for any computer's name.
@@ -200,7 +251,7 @@ func sharedRelay(c templateCase) (string, bool) {
 	var others []string
 	for _, sid := range c.sd.enrollees() {
 		if _, is := crowd(sid); !is && sid != c.use.Account && !administers(sid) {
-			others = append(others, sid)
+			others = append(others, c.use.named(sid))
 		}
 	}
 	return "besides the service account these may enroll in any name: " + strings.Join(others, ", "), len(others) > 0

@@ -43,11 +43,8 @@ func enrolledBy(detail string, shape func(templateCase) bool) func(templateCase)
 }
 
 func writable(c templateCase) (string, bool) {
-	if c.sd == nil {
-		return "", false
-	}
 	var who []string
-	for _, sid := range c.sd.writers() {
+	for _, sid := range c.writers {
 		if name, is := crowd(sid); is {
 			who = append(who, name)
 		}
@@ -58,13 +55,10 @@ func writable(c templateCase) (string, bool) {
 // writableByOthers names those who may change the template without being
 // administrators of the directory, for a person to judge.
 func writableByOthers(c templateCase) (string, bool) {
-	if c.sd == nil {
-		return "", false
-	}
 	var who []string
-	for _, sid := range c.sd.writers() {
+	for _, sid := range c.writers {
 		if _, is := crowd(sid); !is && !administers(sid) {
-			who = append(who, sid)
+			who = append(who, c.use.named(sid))
 		}
 	}
 	return "these may change the template: " + strings.Join(who, ", "), len(who) > 0

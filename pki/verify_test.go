@@ -19,7 +19,7 @@ type signer struct {
 	key  *ecdsa.PrivateKey
 }
 
-func make509(t *testing.T, parent *signer, change func(*x509.Certificate)) *signer {
+func make509(t testing.TB, parent *signer, change func(*x509.Certificate)) *signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"wavelock/pki"
 )
 
 // PlanVersion is the version of the plan's form that this program writes and reads.
@@ -31,6 +33,8 @@ type Plan struct {
 	Waves   []Wave     `json:"waves"`
 	Hosts   []Planned  `json:"hosts"` // in the order of the waves
 	Left    []LeftOut  `json:"left_out,omitempty"`
+	// Templates are those that hosts enroll by, as they were judged when the plan was made, with who waived what.
+	Templates []pki.Judgement `json:"templates,omitempty"`
 }
 
 // Wave is a group of hosts with an error budget of its own.
@@ -136,10 +140,56 @@ func (p Plan) Validate() error {
 			placed[id] = true
 		}
 	}
+	for _, j := range p.Templates {
+		if err := unfit(j); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if len(placed) != len(known) {
 		errs = append(errs, fmt.Errorf("%d hosts are in no wave", len(known)-len(placed)))
 	}
 	return errors.Join(append(errs, p.Policy.Validate())...)
+}
+
+// Unfit is the first template that must not be used under the policy, nil if all may be.
+func Unfit(p Policy, templates []pki.Judgement, now time.Time) *UnfitTemplate {
+	waivers := p.AuditWaivers(now)
+	for _, j := range templates {
+		if u := unfit(j.Waive(waivers)); u != nil {
+			return u
+		}
+	}
+	return nil
+}
+
+// unfit says why nobody's certificate should come from a template.
+func unfit(j pki.Judgement) *UnfitTemplate {
+	var why []string
+	for _, f := range j.Findings {
+		if f.Severity == pki.Blocker && f.Waived == "" {
+			why = append(why, f.Code+": "+f.Detail)
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return &UnfitTemplate{Template: j.Name, Hosts: j.Hosts, Why: why}
+}
+
+// UnfitTemplate is a template that is dangerous or not fit, and that nobody waived.
+type UnfitTemplate struct {
+	Template string
+	Hosts    int      // that would enroll by it
+	Why      []string // each begins with its code
+}
+
+func (e *UnfitTemplate) Error() string {
+	return fmt.Sprintf("the template %s, by which %d hosts are to enroll, is not to be used: %s", e.Template, e.Hosts, strings.Join(e.Why, "; "))
+}
+
+// Hint is what to do about it.
+func (e *UnfitTemplate) Hint() string {
+	return "wavelock pki audit says how to correct it; else name another in policy.template, set route: reuse, or waive it by name and reason in policy.waivers"
 }
 
 // WaveRule says how large one wave is. One of Count, Percent and Match is set;
@@ -173,6 +223,8 @@ type Intent struct {
 	Policy Policy
 	Roots  [][]byte
 	Waves  []WaveRule
+	// Templates are the judgements of those that hosts enroll by.
+	Templates []pki.Judgement
 }
 
 // NewPlan places hosts into waves. The same input gives the same plan: who is a
@@ -182,6 +234,10 @@ type Intent struct {
 func NewPlan(in Intent, subjects []Subject) Plan {
 	p := Plan{Version: PlanVersion, ID: in.ID, Made: in.Made.UTC().Truncate(time.Second), MadeBy: in.MadeBy,
 		Goal: in.Goal, Seed: in.Seed, Policy: in.Policy, Roots: in.Roots}
+	waivers := in.Policy.AuditWaivers(in.Made)
+	for _, j := range in.Templates {
+		p.Templates = append(p.Templates, j.Waive(waivers))
+	}
 	planned := map[HostID]Planned{}
 	var order []Host
 	for _, s := range sorted(subjects) {

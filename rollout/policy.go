@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"wavelock/pki"
 )
 
 // Goal is how far a campaign goes.
@@ -80,11 +82,14 @@ const (
 
 // Waiver lets a named finding pass, with a person's name and reason.
 type Waiver struct {
-	Reason Reason    `json:"reason"`
-	Host   HostID    `json:"host,omitempty"` // empty: every host
-	By     string    `json:"by"`
-	Why    string    `json:"why"`
-	Until  time.Time `json:"until,omitzero"`
+	Reason Reason `json:"reason"`
+	Host   HostID `json:"host,omitempty"` // empty: every host
+	// Template or CA is what a finding of the audit is about; such a waiver is for no host.
+	Template string    `json:"template,omitempty"`
+	CA       string    `json:"ca,omitempty"`
+	By       string    `json:"by"`
+	Why      string    `json:"why"`
+	Until    time.Time `json:"until,omitzero"`
 }
 
 // DefaultPolicy is careful: ten minutes until the undo, three between proof and removal.
@@ -123,15 +128,30 @@ func (p Policy) Validate() error {
 	bad(p.Revocation != "" && p.Revocation != RevocationOff && p.Revocation != RevocationSoft && p.Revocation != RevocationHard, "revocation: %q is not off, soft or hard", p.Revocation)
 	for i, w := range p.Waivers {
 		bad(w.By == "" || w.Why == "" || w.Reason == "", "waiver %d: a reason code, a name and a reason are needed", i+1)
+		audit := pki.KnownFinding(string(w.Reason))
+		bad(audit && w.Template == "" && w.CA == "", "waiver %d: %s is said of a template or a CA: name it", i+1, w.Reason)
+		bad(!audit && w.Template+w.CA != "", "waiver %d: %s is said of a host, not of a template or a CA", i+1, w.Reason)
+		bad(w.Host != "" && w.Template+w.CA != "", "waiver %d: it names a host besides a template or a CA", i+1)
 	}
 	return errors.Join(errs...)
 }
 
 func (p Policy) waived(r Reason, h HostID, now time.Time) (Waiver, bool) {
 	for _, w := range p.Waivers {
-		if w.Reason == r && (w.Host == "" || w.Host == h) && (w.Until.IsZero() || now.Before(w.Until)) {
+		if w.Reason == r && w.Template+w.CA == "" && (w.Host == "" || w.Host == h) && (w.Until.IsZero() || now.Before(w.Until)) {
 			return w, true
 		}
 	}
 	return Waiver{}, false
+}
+
+// AuditWaivers are the waivers of findings about templates and CAs that hold now.
+func (p Policy) AuditWaivers(now time.Time) []pki.Waiver {
+	var all []pki.Waiver
+	for _, w := range p.Waivers {
+		if subject := w.Template + w.CA; subject != "" && (w.Until.IsZero() || now.Before(w.Until)) {
+			all = append(all, pki.Waiver{Code: string(w.Reason), Subject: subject, By: w.By, Why: w.Why})
+		}
+	}
+	return all
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -77,12 +78,27 @@ func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.
 	if err != nil {
 		return rollout.Plan{}, err
 	}
+	if in.Templates, err = a.templatesFor(ctx, cfg, d, hostsOf(subjects)); err != nil {
+		return rollout.Plan{}, err
+	}
 	p := rollout.NewPlan(in, subjects)
 	p.Left = append(p.Left, left...)
 	if err := p.Validate(); err != nil {
+		var unfit *rollout.UnfitTemplate
+		if errors.As(err, &unfit) {
+			return rollout.Plan{}, failWith(exitFindings, unfit.Hint(), "no plan can be made: %w", err)
+		}
 		return rollout.Plan{}, failWith(exitError, "see wavelock assess for what stands in the way", "no plan can be made: %w", err)
 	}
 	return p, nil
+}
+
+func hostsOf(subjects []rollout.Subject) []rollout.Host {
+	hosts := make([]rollout.Host, len(subjects))
+	for i, s := range subjects {
+		hosts[i] = s.Host
+	}
+	return hosts
 }
 
 func campaignName(o planOptions) rollout.CampaignID {
@@ -134,6 +150,13 @@ func (a *app) showPlan(p rollout.Plan, file string) error {
 	}
 	if err := t.write(a.out, a.output, planFile{Hash: p.Hash(), Plan: p}); err != nil {
 		return err
+	}
+	for _, j := range p.Templates {
+		for _, f := range j.Findings {
+			if f.Waived != "" {
+				a.progress("template %s: %s is waived by %s", j.Name, f.Code, f.Waived)
+			}
+		}
 	}
 	for _, l := range p.Left {
 		a.progress("left out: %s, %s: %s", l.Host, l.Reason, l.Detail)

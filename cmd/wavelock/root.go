@@ -62,8 +62,8 @@ EXIT STATUS
   1  an error                              6  the directory is unreachable or untrusted
   2  wrong flags or configuration          7  another process runs the campaign
   3  hosts wait, or a person has to act    8  the plan is not the approved one
-  4  an error budget was used up           9  verify or doctor found something
-  130  interrupted; run again to go on`,
+  4  an error budget was used up           9  verify, doctor or audit found something
+  10  audit found warnings only            130  interrupted; run again to go on`,
 		Example: `  wavelock demo                      the whole job on a simulated domain
   wavelock assess                    look at every host; nothing is changed
   wavelock plan --out plan.json      who, in which order, how much at once
@@ -75,10 +75,15 @@ EXIT STATUS
 
 		SuggestionsMinimumDistance: 2,
 		Version:                    versionString(),
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			switch a.output {
 			case "table", "json", "csv":
 				return nil
+			case "sarif":
+				if c.Annotations[sarifAllowed] != "" {
+					return nil
+				}
+				return failWith(exitUsage, "wavelock pki audit writes it", "%s has no SARIF output", c.CommandPath())
 			}
 			return failWith(exitUsage, "use table, json or csv", "--output %q is unknown", a.output)
 		},
@@ -100,7 +105,7 @@ EXIT STATUS
 		&cobra.Group{ID: "help", Title: "Understand it:"})
 	root.SetHelpCommandGroupID("help")
 	root.SetCompletionCommandGroupID("help")
-	root.AddCommand(newInit(a), newDoctor(a), newService(a), newDiscover(a), newAssess(a), newCensus(a), newVerify(a), newReport(a), newServe(a), newStatus(a), newHost(a), newExplain(a), newJournal(a), newMan(a),
+	root.AddCommand(newInit(a), newDoctor(a), newService(a), newDiscover(a), newPKI(a), newAssess(a), newCensus(a), newVerify(a), newReport(a), newServe(a), newStatus(a), newHost(a), newExplain(a), newJournal(a), newMan(a),
 		newPlan(a), newRun(a), newPause(a), newResume(a), newAbort(a), newApprove(a), newRollback(a),
 		newDemo(a), newLab(a))
 	return root

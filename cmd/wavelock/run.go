@@ -64,6 +64,9 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 	if err := j.Create(ctx, plan, rollout.Event{Campaign: plan.ID, At: a.now(), Actor: person(), Kind: rollout.EvCreated}); err != nil {
 		return err
 	}
+	if err := a.templatesStillFit(ctx, cfg, j, plan); err != nil {
+		return err
+	}
 	if err := a.ensureApproved(ctx, j, plan, o); err != nil {
 		return err
 	}
@@ -92,6 +95,38 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 		return fmt.Errorf("run %s: %w", plan.ID, err)
 	}
 	return a.conclude(ctx, e.View(), ending)
+}
+
+// templatesStillFit judges the templates again before the first host is touched: they may have been changed since the
+// plan was made. A campaign that has begun is not stopped by that, its hosts are judged one by one.
+func (a *app) templatesStillFit(ctx context.Context, cfg Config, j *journal.Journal, plan rollout.Plan) error {
+	_, state, err := replay(ctx, j, plan.ID)
+	if err != nil || len(plan.Templates) == 0 {
+		return err
+	}
+	for _, h := range state.Hosts {
+		if h.Attempt > 0 {
+			return nil
+		}
+	}
+	d, err := a.openDirectory(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	hosts := make([]rollout.Host, len(plan.Hosts))
+	for i, ph := range plan.Hosts {
+		hosts[i] = ph.Host
+	}
+	cfg.Policy = plan.Policy
+	now, err := a.templatesFor(ctx, cfg, d, hosts)
+	if err != nil {
+		return err
+	}
+	if err := rollout.Unfit(plan.Policy, now, a.now()); err != nil {
+		return failWith(exitFindings, err.Hint(), "%s cannot start: %w", plan.ID, err)
+	}
+	return nil
 }
 
 // drive runs the engine while progress is shown and keys are read.

@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
 			"visit": cmdVisit, "leave": cmdLeave,
-			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke,
+			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke, "template": cmdTemplate,
 			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
 			"flip-event": cmdFlipEvent,
 		},
@@ -174,6 +174,26 @@ func cmdVisit(ts *testscript.TestScript, neg bool, args []string) {
 func cmdLeave(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 3, "leave DIR HOST FROM")
 	ts.Check(labOf(ts, args[0]).Leave(args[1], args[2]))
+}
+
+// template DIR NAME [name-flags=N] enroll=RID makes a template that the lab's CA is said to issue, or changes who may enroll.
+func cmdTemplate(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) >= 3, "template DIR NAME [name-flags=N] enroll=RID")
+	nameFlags, rid := "", uint64(0)
+	for _, arg := range args[2:] {
+		var err error
+		key, value, _ := strings.Cut(arg, "=")
+		switch key {
+		case "name-flags":
+			nameFlags = value
+		case "enroll":
+			rid, err = strconv.ParseUint(value, 10, 32)
+		default:
+			ts.Fatalf("%q is unknown", arg)
+		}
+		ts.Check(err)
+	}
+	ts.Check(labOf(ts, args[0]).SetTemplate(args[1], nameFlags, uint32(rid)))
 }
 
 // ca-manager DIR issue|refuse decides every request that waits at the lab's CA.

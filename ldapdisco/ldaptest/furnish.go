@@ -169,6 +169,13 @@ func (s *Server) AddMachine(m Machine) (string, error) {
 	return e.DN, s.Add(e)
 }
 
+// AddAccount makes a user account in CN=Users with this relative id.
+func (s *Server) AddAccount(name string, rid uint32) error {
+	return s.Add(Entry{"CN=" + escapeValue(name) + ",CN=Users," + s.base, []Attribute{{"objectClass", []string{"top", "person", "organizationalPerson", "user"}},
+		{"objectCategory", []string{s.category("Person")}}, {"sAMAccountName", []string{name}}, {"objectSid", []string{accountSID(rid)}},
+		{"userAccountControl", []string{"512"}}, {"primaryGroupID", []string{"513"}}}})
+}
+
 // AddMachines is AddFleet of computer accounts, all below one OU. Relative ids begin at 1,000,000.
 func (s *Server) AddMachines(ou string, n int, build func(i int) Machine) error {
 	if err := s.AddUnit(ou); err != nil {

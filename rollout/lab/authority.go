@@ -111,7 +111,7 @@ func (l *Lab) makeDirectory() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()), s.AddList(l.ca.Name(), "ca01", list))
+	return errors.Join(s.AddAccount(relayAccount, relayRID), s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()), s.AddList(l.ca.Name(), "ca01", list))
 }
 
 // templateAttributes is a template as the directory holds it.
@@ -129,6 +129,25 @@ func (l *Lab) templateAttributes(t published) []ldaptest.Attribute {
 		one("nTSecurityDescriptor", ldaptest.EnrollDescriptor(t.enroll)), one("pKIExtendedKeyUsage", "1.3.6.1.5.5.7.3.1"),
 		one("pKIExpirationPeriod", ldaptest.Period(validity)), one("pKIOverlapPeriod", ldaptest.Period(validity*42/365)),
 	}
+}
+
+// SetTemplate makes a template in the directory that the CA is said to issue, or changes who may enroll by one that is
+// there, as an administrator of the certificates does. The CA itself does not learn of it.
+func (l *Lab) SetTemplate(name, nameFlags string, rid uint32) error {
+	dn := "CN=" + name + ",CN=Certificate Templates,CN=Public Key Services,CN=Services," + l.ldap.ConfigDN()
+	if _, err := l.ldap.Entry(dn); err == nil {
+		return l.ldap.Set(dn, "nTSecurityDescriptor", ldaptest.EnrollDescriptor(rid))
+	}
+	t := published{adcstest.Template{Name: name, OID: oid + ".99"}, nameFlags, "0", rid}
+	if err := l.ldap.AddTemplate(name, l.templateAttributes(t)...); err != nil {
+		return err
+	}
+	ca := "CN=" + l.ca.Name() + ",CN=Enrollment Services,CN=Public Key Services,CN=Services," + l.ldap.ConfigDN()
+	e, err := l.ldap.Entry(ca)
+	if err != nil {
+		return err
+	}
+	return l.ldap.Set(ca, "certificateTemplates", append(e.Values("certificateTemplates"), name)...)
 }
 
 // enroll hands a computer's request to the CA, in the computer's name.

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wavelock/pki"
+)
+
+func newPKI(a *app) *cobra.Command {
+	c := &cobra.Command{Use: "pki", GroupID: "look", Args: knownCommand, SuggestionsMinimumDistance: 2,
+		Short:   "The certification authorities and templates of the forest",
+		Example: "  wavelock pki audit",
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c.AddCommand(newAudit(a))
+	return c
+}
+
+type auditOptions struct {
+	FailOn string
+	NoWeb  bool
+}
+
+func newAudit(a *app) *cobra.Command {
+	o := auditOptions{FailOn: string(pki.Warning)}
+	c := &cobra.Command{
+		Use: "audit", Args: exactly(), Annotations: map[string]string{sarifAllowed: "yes"},
+		Short: "Judge every CA, root and template: fit for WinRM, and not dangerous",
+		Long: `Judge the public key infrastructure as the directory describes it. Templates by
+which hosts would enroll are held against what a WinRM listener needs and
+against the rights of these very hosts; every template that is published is held
+against the shapes that give domains away (ESC1, 2, 3, 4, 9, 13, 15, 17). CAs and
+roots are asked for their dates, chains and lists of revoked certificates. The
+CAs' web servers are asked once, without credentials, whether /certsrv/ is there
+(--no-web leaves that out). Nothing is changed.
+
+What the directory does not tell, this does not judge: the CA's own permissions
+(ESC7), EditFlags (ESC6), interface flags (ESC11) and disabled extensions (ESC16).
+
+A finding is waived in policy.waivers, with the template or CA, a name and a
+reason. Ends with 9 for a dangerous or unfit shape that nobody waived, with 10
+for a warning, else with 0.`,
+		Example: "  wavelock pki audit\n  wavelock pki audit -o sarif > pki.sarif\n  wavelock pki audit --fail-on blocker",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(a.config)
+			if err != nil {
+				return err
+			}
+			return a.audit(c.Context(), cfg, o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.FailOn, "fail-on", o.FailOn, "least severity that does not end with 0: info, warning, blocker or never")
+	f.BoolVar(&o.NoWeb, "no-web", false, "do not ask the CAs' web servers")
+	_ = c.RegisterFlagCompletionFunc("fail-on", completeFrom("info", "warning", "blocker", "never")) // the flag is there
+	return c
+}
+
+func (a *app) audit(ctx context.Context, cfg Config, o auditOptions) error {
+	if !slices.Contains([]string{"info", "warning", "blocker", "never"}, o.FailOn) {
+		return failWith(exitUsage, "use info, warning, blocker or never", "--fail-on %q is unknown", o.FailOn)
+	}
+	d, err := a.openDirectory(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	computers, err := a.computers(ctx, cfg, d)
+	if err != nil {
+		return err
+	}
+	inv, err := a.infrastructure(ctx, cfg, d)
+	if err != nil {
+		return err
+	}
+	reusing := 0
+	if inv.Wanted, reusing, err = a.wanted(ctx, cfg, d, inv, manageable(computers)); err != nil {
+		return err
+	}
+	if !o.NoWeb {
+		a.askWeb(ctx, cfg, inv)
+	}
+	judged := pki.Audit(inv, a.now())
+	waivers := cfg.Policy.AuditWaivers(a.now())
+	for i := range judged {
+		judged[i] = judged[i].Waive(waivers)
+	}
+	if err := a.showAudit(judged, reusing); err != nil {
+		return err
+	}
+	return auditVerdict(judged, o.FailOn)
+}
+
+// auditVerdict is the exit code by the gravest finding.
+func auditVerdict(judged []pki.Judgement, failOn string) error {
+	worst := pki.Worst(judged)
+	if failOn == "never" || worst == "" || !worst.AtLeast(pki.Severity(failOn)) {
+		return nil
+	}
+	n := 0
+	for _, j := range judged {
+		for _, f := range j.Findings {
+			if f.Waived == "" && f.Severity == worst {
+				n++
+			}
+		}
+	}
+	code := exitWarnings
+	if worst == pki.Blocker {
+		code = exitFindings
+	}
+	return failWith(code, "each row says what is wrong; -o json has what to do about it", "%s", plural(n, string(worst)))
+}
+
+// auditRow is one finding as JSON shows it.
+type auditRow struct {
+	Kind     pki.Kind     `json:"kind"`
+	Name     string       `json:"name"`
+	Severity pki.Severity `json:"severity"`
+	Code     string       `json:"code"`
+	Detail   string       `json:"detail"`
+	Hint     string       `json:"hint"`
+	Waived   string       `json:"waived,omitempty"`
+}
+
+func (a *app) showAudit(judged []pki.Judgement, reusing int) error {
+	if a.output == "sarif" {
+		return writeSARIF(a.out, judged)
+	}
+	t := table{head: []string{"WHAT", "NAME", "SEVERITY", "CODE", "FINDING"}}
+	rows := []auditRow{}
+	clean := 0
+	for _, j := range judged {
+		if len(j.Findings) == 0 {
+			clean++
+		}
+		for _, f := range j.Findings {
+			rows = append(rows, auditRow{j.Kind, j.Name, f.Severity, f.Code, f.Detail, f.Hint(), f.Waived})
+			severity := string(f.Severity)
+			if f.Waived != "" {
+				severity = "waived"
+			}
+			t.add(j.Kind, j.Name, severity, f.Code, f.Detail+whoWaived(f))
+		}
+	}
+	doc := struct {
+		Judged   []pki.Judgement `json:"judged"`
+		Findings []auditRow      `json:"findings"`
+	}{judged, rows}
+	if err := t.write(a.out, a.output, doc); err != nil {
+		return err
+	}
+	for _, j := range judged {
+		if j.Route != "" {
+			verdict := "fit"
+			if !j.Findings.Fit() {
+				verdict = "not fit"
+			}
+			a.progress("template %s (%s, %s): %s", j.Name, j.Route, plural(j.Hosts, "host"), verdict)
+		}
+	}
+	if reusing > 0 {
+		a.progress("%s only reuse certificates, as domain controllers always do", plural(reusing, "host"))
+	}
+	a.progress("%d of %d CAs, roots and templates are without a finding", clean, len(judged))
+	return nil
+}
+
+func whoWaived(f pki.Finding) string {
+	if f.Waived == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (waived by %s)", strings.TrimSpace(f.Waived))
+}

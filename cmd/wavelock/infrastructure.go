@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"wavelock/ldapdisco"
+	"wavelock/pki"
+	"wavelock/rollout"
+)
+
+// infrastructure is the forest's PKI as the directory describes it, without what it is wanted for.
+func (a *app) infrastructure(ctx context.Context, cfg Config, d *ldapdisco.Directory) (pki.Inventory, error) {
+	var inv pki.Inventory
+	cas, err := d.Authorities(ctx)
+	if err != nil {
+		return inv, directoryError(err)
+	}
+	templates, err := d.Templates(ctx)
+	if err != nil {
+		return inv, directoryError(err)
+	}
+	roots, err := d.Roots(ctx)
+	if err != nil {
+		return inv, directoryError(err)
+	}
+	lists, err := d.RevocationLists(ctx)
+	if err != nil {
+		return inv, directoryError(err)
+	}
+	if inv.LinkedPolicies, err = d.LinkedPolicies(ctx); err != nil {
+		return inv, directoryError(err)
+	}
+	inv.Forest = pki.Forest{Roots: roots.Authorities, Intermediates: roots.Intermediates, NTAuth: roots.NTAuth}
+	var descriptors [][]byte
+	for _, ca := range cas {
+		inv.Authorities = append(inv.Authorities, pki.Authority{Name: ca.Name, Host: ca.DNSHostName, Certificates: ca.Certificates, Templates: ca.Templates,
+			EnrollmentServers: ca.EnrollmentServers, SecurityDescriptor: ca.SecurityDescriptor, Lists: lists[ca.Name]})
+		descriptors = append(descriptors, ca.SecurityDescriptor)
+	}
+	for _, t := range templates {
+		inv.Templates = append(inv.Templates, pkiTemplate(t))
+		descriptors = append(descriptors, t.SecurityDescriptor)
+	}
+	if inv.Names, err = d.Names(ctx, pki.Trustees(descriptors...)); err != nil {
+		return inv, directoryError(err)
+	}
+	return inv, nil
+}
+
+// manageable are the hosts among what was found.
+func manageable(all []found) []rollout.Host {
+	var hosts []rollout.Host
+	for _, f := range all {
+		if f.Problem == "" {
+			hosts = append(hosts, f.Host)
+		}
+	}
+	return hosts
+}
+
+// wanted are the templates that the hosts would enroll by, with the tokens of these very hosts; reusing is how many
+// enroll by none. Hosts in the same groups have the same token, which is asked for once.
+func (a *app) wanted(ctx context.Context, cfg Config, d *ldapdisco.Directory, inv pki.Inventory, hosts []rollout.Host) (all []pki.Wanted, reusing int, err error) {
+	tokens := map[string][]string{} // by the groups
+	named := trusteesOf(inv)
+	type key struct {
+		route    rollout.Route
+		template string
+	}
+	index := map[key]int{}
+	places := map[string]int{} // of a token in its template
+	for _, h := range hosts {
+		route, template := cfg.Policy.RouteOf(h)
+		if route == rollout.RouteReuse {
+			reusing++
+			continue
+		}
+		i, known := index[key{route, template}]
+		if !known {
+			w := pki.Wanted{Template: template, Use: pki.Use{Route: pki.Route(route), MinLeft: cfg.Policy.MinLeft.D()}}
+			if route == rollout.RouteRelay {
+				if w.Use.SIDs, err = a.relayToken(ctx, cfg, d); err != nil {
+					return nil, 0, err
+				}
+				if len(w.Use.SIDs) > 0 {
+					w.Use.Account = w.Use.SIDs[0]
+				}
+			}
+			i = len(all)
+			all, index[key{route, template}] = append(all, w), i
+		}
+		all[i].Hosts++
+		if route == rollout.RouteRelay {
+			continue
+		}
+		groups := groupKey(h, named)
+		if _, asked := tokens[groups]; !asked {
+			if tokens[groups], err = d.Token(ctx, h.Account); err != nil {
+				return nil, 0, directoryError(err)
+			}
+		}
+		place := template + "\x00" + groups
+		at, known := places[place]
+		if !known {
+			at = len(all[i].Use.Tokens)
+			places[place] = at
+			all[i].Use.Tokens = append(all[i].Use.Tokens, pki.Token{SIDs: tokens[groups], Example: string(h.ID)})
+		}
+		all[i].Use.Tokens[at].Hosts++
+	}
+	return all, reusing, nil
+}
+
+func trusteesOf(inv pki.Inventory) map[string]bool {
+	var descriptors [][]byte
+	for _, t := range inv.Templates {
+		descriptors = append(descriptors, t.SecurityDescriptor)
+	}
+	named := map[string]bool{}
+	for _, sid := range pki.Trustees(descriptors...) {
+		named[sid] = true
+	}
+	return named
+}
+
+// groupKey is the same for hosts whose tokens a descriptor cannot tell apart.
+func groupKey(h rollout.Host, named map[string]bool) string {
+	groups := slices.Clone(h.Groups)
+	slices.Sort(groups)
+	k := strings.ToLower(strings.Join(groups, "\x00"))
+	if named[h.SID] { // a template is granted to this computer by itself
+		k += "\x00" + h.SID
+	}
+	return k
+}
+
+// relayToken are the SIDs of the account that carries requests, its own first; none where it cannot be found out.
+func (a *app) relayToken(ctx context.Context, cfg Config, d *ldapdisco.Directory) ([]string, error) {
+	_, user := splitUser(cfg.Credentials[cfg.Relay.Credential].User)
+	if user == "" {
+		return nil, nil
+	}
+	sids, err := d.Token(ctx, user)
+	if err != nil {
+		return nil, directoryError(err)
+	}
+	return sids, nil
+}
+
+// templatesFor judges the templates that hosts enroll by.
+func (a *app) templatesFor(ctx context.Context, cfg Config, d *ldapdisco.Directory, hosts []rollout.Host) ([]pki.Judgement, error) {
+	inv, err := a.infrastructure(ctx, cfg, d)
+	if err != nil {
+		return nil, err
+	}
+	if inv.Wanted, _, err = a.wanted(ctx, cfg, d, inv, hosts); err != nil {
+		return nil, err
+	}
+	var all []pki.Judgement
+	for _, j := range pki.Audit(inv, a.now()) {
+		if j.Route != "" {
+			all = append(all, j)
+		}
+	}
+	return all, nil
+}
+
+// askWeb asks each CA's computer for /certsrv/, without credentials, and the CA's own distribution points.
+func (a *app) askWeb(ctx context.Context, cfg Config, inv pki.Inventory) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	transport := &http.Transport{DialContext: cfg.dial, DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // whether somebody answers is asked, nothing is believed or told
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 5 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	var wg sync.WaitGroup
+	for i := range inv.Authorities {
+		ca := &inv.Authorities[i]
+		wg.Go(func() {
+			for _, scheme := range []string{"http", "https"} {
+				if address := scheme + "://" + ca.Host + "/certsrv/"; ca.Host != "" && answers(ctx, client, address) {
+					ca.Web = append(ca.Web, address)
+				}
+			}
+		})
+		wg.Go(func() { ca.Doubt = a.doubtOf(ctx, cfg, inv.ChainOf(*ca, a.now())) })
+	}
+	wg.Wait()
+}
+
+// answers reports whether there is something at the address: a page, or a demand for a logon.
+func answers(ctx context.Context, client *http.Client, address string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
+}
+
+// doubtOf asks whether a CA's own certificate is still good.
+func (a *app) doubtOf(ctx context.Context, cfg Config, chain pki.Chain) error {
+	if len(chain) < 2 {
+		return nil // a root, which nobody can revoke
+	}
+	policy := cfg.Policy
+	policy.Revocation = rollout.RevocationSoft
+	return a.revocation(cfg, policy).Check(ctx, chain)
+}
