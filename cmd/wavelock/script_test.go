@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
 			"visit": cmdVisit, "leave": cmdLeave,
-			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke, "template": cmdTemplate,
+			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke, "template": cmdTemplate, "until": cmdUntil,
 			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
 			"flip-event": cmdFlipEvent,
 		},
@@ -108,6 +108,21 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("ended with %d, want %d", got, want)
 	}
+}
+
+// until TEXT PROGRAM [ARG...] runs a program again and again until it says that: hosts that wait are not due at once.
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) > 1, "until TEXT PROGRAM [ARG...]")
+	for range 100 {
+		var ended *exec.ExitError
+		if err := ts.Exec(args[1], args[2:]...); err != nil && !errors.As(err, &ended) {
+			ts.Check(err)
+		}
+		if strings.Contains(ts.ReadFile("stdout")+ts.ReadFile("stderr"), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("it never says %q", args[0])
 }
 
 var resolverLine = regexp.MustCompile(`(?m)^resolver: (\S+)$`)
