@@ -8,12 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/term"
-
-	"os"
 
 	"wavelock/rollout/web"
 )
@@ -23,7 +22,8 @@ type Dashboard struct {
 	Certificate string        `yaml:"certificate"` // PEM, the leaf first
 	Key         string        `yaml:"key"`         // PEM
 	Users       []Account     `yaml:"users"`
-	Groups      GroupsOfRoles `yaml:"groups"` // of the directory: their members log in with the domain's password
+	Groups      GroupsOfRoles `yaml:"groups"`            // of the directory: their members log in with the domain's password
+	ScrapeFile  string        `yaml:"scrape_token_file"` // holds the word that lets Prometheus in without a login
 }
 
 // Account is somebody with a password of this program's own.
@@ -57,6 +57,7 @@ func (d Dashboard) validate(bad func(bool, string, ...any)) {
 type doorway struct {
 	accounts web.Accounts
 	secure   bool
+	scrape   string
 	tls      *tls.Config
 }
 
@@ -74,6 +75,12 @@ func (a *app) openDoorway(cfg Config) (doorway, error) {
 			return d, failWith(exitUsage, "dashboard.certificate and dashboard.key name a PEM chain and its key", "read the dashboard's certificate: %w", err)
 		}
 		d.secure, d.tls = true, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	}
+	if f := cfg.Dashboard.ScrapeFile; f != "" {
+		b, err := os.ReadFile(cfg.path(f))
+		if d.scrape = strings.TrimSpace(string(b)); err != nil || len(d.scrape) < 16 {
+			return d, failWith(exitUsage, "put one line of 16 characters or more there", "dashboard.scrape_token_file %s: the token cannot be read or is too short", f)
+		}
 	}
 	near, err := isLoopback(cfg.Listen)
 	switch {

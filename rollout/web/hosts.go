@@ -185,6 +185,32 @@ type hostsPage struct {
 	Pager pager
 	Hosts []*rollout.Summary
 	Now   time.Time
+	Tabs  []tab
+}
+
+// tab is a class with its number of hosts among those that fit otherwise.
+type tab struct {
+	Title, Link string
+	N           int
+	On          bool
+}
+
+// tabsOf counts the classes of what fits everything but the class.
+func (f *fleet) tabsOf(u *url.URL, q query, now time.Time) (tabs []tab, picked []*rollout.Summary) {
+	class := q.Class
+	q.Class = ""
+	all, counts := f.pick(q, now), map[rollout.Class]int{}
+	for _, s := range all {
+		counts[s.Class]++
+		if class == "" || class == string(s.Class) {
+			picked = append(picked, s)
+		}
+	}
+	tabs = append(tabs, tab{"All", with(u.Query(), u.Path, "class", ""), len(all), class == ""})
+	for _, c := range rollout.Classes() {
+		tabs = append(tabs, tab{classTitle(c), with(u.Query(), u.Path, "class", string(c)), counts[c], class == string(c)})
+	}
+	return tabs, picked
 }
 
 func (s *server) hosts(w http.ResponseWriter, r *http.Request) {
@@ -194,9 +220,9 @@ func (s *server) hosts(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := parseQuery(r.URL.Query())
-	all := f.pick(q, s.Now())
+	tabs, all := f.tabsOf(r.URL, q, s.Now())
 	p := newPager(r.URL, q, len(all), "host", "ou", "class", "seen", "expires")
-	s.show(w, r, "hosts.html", page{Title: "Computers", Active: "hosts", Body: hostsPage{p, cut(p, all), s.Now()}})
+	s.show(w, r, "hosts.html", page{Title: "Computers", Active: "hosts", Body: hostsPage{p, cut(p, all), s.Now(), tabs}})
 }
 
 func (s *server) hostsCSV(w http.ResponseWriter, r *http.Request) {

@@ -111,11 +111,26 @@ func (s *server) host(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 	}
+	for i := range p.Past {
+		p.Past[i].Events = told(p.Past[i].Events)
+	}
 	p.Sides, p.Agree = sidesOf(d, p.Proof)
 	if o := d.Observation; o != nil {
 		p.Doors = []doorView{{"HTTP", 5985, o.HTTP}, {"HTTPS", 5986, o.HTTPS}}
 	}
 	s.show(w, r, "host.html", page{Title: string(d.Host.ID), Active: "hosts", Body: p})
+}
+
+// told leaves out the beginnings of steps whose end is told, too.
+func told(events []rollout.Event) []rollout.Event {
+	var out []rollout.Event
+	for i, e := range events {
+		if e.Kind == rollout.EvStepOpen && i+1 < len(events) && events[i+1].Step == e.Step {
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 // sidesOf is the certificate from four sides: what the last observation read of the

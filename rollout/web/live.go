@@ -45,6 +45,13 @@ func (b *broadcast) join() (chan struct{}, bool) {
 	return c, true
 }
 
+// count is how many streams are open.
+func (b *broadcast) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.viewers)
+}
+
 func (b *broadcast) leave(c chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/subtle"
 	"embed"
 	"encoding/csv"
 	"encoding/json"
@@ -33,6 +34,8 @@ type Config struct {
 	Accounts Accounts
 	// Speaker carries a person's word to a campaign. Nil: nothing can be done.
 	Speaker Speaker
+	// ScrapeToken lets a collector of metrics in without a login; empty: nobody.
+	ScrapeToken string
 	// Secure says that the pages come over TLS: cookies are kept to it.
 	Secure bool
 }
@@ -54,7 +57,10 @@ func New(ctx context.Context, cfg Config) http.Handler {
 	s := &server{Config: cfg, fleet: &keeper{source: cfg.Source, now: cfg.Now}, pages: parsePages(), sessions: newSessions(cfg.Now),
 		brake: &brake{now: cfg.Now, tries: map[string]*try{}}}
 	s.live = newBroadcast(ctx, cfg.Source.Version, time.Second)
-	return s.guard(s.routes())
+	mux := s.routes()
+	numbers, counted := s.newMetrics()
+	mux.Handle("GET /metrics", s.scraped(numbers))
+	return counted(s.guard(mux))
 }
 
 func (s *server) routes() *http.ServeMux {
@@ -81,6 +87,20 @@ func (s *server) routes() *http.ServeMux {
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", cached(http.FileServerFS(files))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
+}
+
+// scraped lets the collector of metrics in: like a page, or by the token of the
+// configuration.
+func (s *server) scraped(next http.Handler) http.Handler {
+	open := s.signedIn(next.ServeHTTP)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		word, given := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if given && s.ScrapeToken != "" && subtle.ConstantTimeCompare([]byte(word), []byte(s.ScrapeToken)) == 1 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		open.ServeHTTP(w, r)
+	})
 }
 
 // cached lets a browser keep what a program's version never changes for a while.
