@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // dashboard shows the journal.
 func (a *app) dashboard(ctx context.Context, cfg Config, j *journal.Journal, door doorway) http.Handler {
 	p := newPages(a, cfg, j)
-	c := web.Config{Source: p, Log: a.serveLog(), Version: versionString(), Now: a.now, Accounts: door.accounts, Secure: door.secure, ScrapeToken: door.scrape}
+	c := web.Config{Source: p, Census: p, Log: a.serveLog(), Version: versionString(), Now: a.now, Accounts: door.accounts, Secure: door.secure, ScrapeToken: door.scrape}
 	if door.accounts != nil {
 		c.Speaker = speaker{a, j}
 	}
@@ -33,9 +34,16 @@ type pages struct {
 
 	mu       sync.Mutex // guards followed
 	followed map[rollout.CampaignID]*followed
+
+	counting sync.Mutex // guards what follows
+	counted  time.Time
+	clients  web.Clientele
 }
 
-var _ web.Source = (*pages)(nil)
+var (
+	_ web.Source = (*pages)(nil)
+	_ web.Census = (*pages)(nil)
+)
 
 func newPages(a *app, cfg Config, j *journal.Journal) *pages {
 	return &pages{a: a, cfg: cfg, journal: j, followed: map[rollout.CampaignID]*followed{}}
@@ -60,6 +68,54 @@ func (p *pages) Summaries(ctx context.Context, after int64) ([]rollout.Summary, 
 
 func (p *pages) History(ctx context.Context, after int64) iter.Seq2[rollout.ClassChange, error] {
 	return p.journal.History(ctx, after)
+}
+
+// censusAge is how long the censuses of the fleet are shown before they are read again.
+const censusAge = 15 * time.Second
+
+// Clients is who still uses HTTP, over all samples of all hosts.
+func (p *pages) Clients(ctx context.Context) (web.Clientele, error) {
+	p.counting.Lock()
+	defer p.counting.Unlock()
+	now := p.a.now()
+	if !p.counted.IsZero() && now.Sub(p.counted) < censusAge {
+		return p.clients, nil
+	}
+	all, err := p.journal.Censuses(ctx)
+	if err != nil {
+		return web.Clientele{}, err
+	}
+	known, err := p.journal.HostCount(ctx)
+	if err != nil {
+		return web.Clientele{}, err
+	}
+	var c rollout.Clientele
+	for range known - len(all) { // never sampled, so not known
+		c.Add("", rollout.Census{}, p.cfg.Policy, now)
+	}
+	samples := map[string]int{}
+	first := map[string]time.Time{}
+	for id, census := range all {
+		c.Add(id, census, p.cfg.Policy, now)
+		for _, k := range census.UsersOf(p.cfg.Policy.HTTPPort, p.cfg.Policy, now) {
+			s := k.At(p.cfg.Policy.HTTPPort)
+			samples[k.Address] += s.Samples
+			if f := first[k.Address]; f.IsZero() || s.First.Before(f) {
+				first[k.Address] = s.First
+			}
+		}
+	}
+	c.Sort()
+	out := web.Clientele{}
+	if c.Hosts > 0 {
+		out.Words = c.Words()
+	}
+	for _, s := range c.Sources {
+		slices.Sort(s.Hosts)
+		out.Clients = append(out.Clients, web.Client{Address: s.Address, Name: s.Name, Hosts: s.Hosts, First: first[s.Address], Last: s.Last, Samples: samples[s.Address], NotMoved: s.NotMoved})
+	}
+	p.clients, p.counted = out, now
+	return out, nil
 }
 
 func (p *pages) Campaigns(ctx context.Context) ([]rollout.CampaignID, error) {
@@ -160,6 +216,9 @@ func (p *pages) Host(ctx context.Context, id rollout.HostID) (web.Dossier, error
 	r.Host.ID = id
 	d := p.cfg.dossier(r, p.a.now())
 	out := web.Dossier{Host: r.Host, Problem: r.Problem, Class: d.class(), SeenAt: r.SeenAt, Observation: r.Observation, Findings: d.Findings, Would: d.Would, Past: past}
+	if o := r.Observation; o != nil && o.Census.Known {
+		out.Users = o.Census.Value.Words(p.cfg.Policy, p.a.now())
+	}
 	if c := d.Fit.Certificate; c != nil {
 		out.Fit = certificateView(*c)
 	}

@@ -120,3 +120,29 @@ func (r Record) withCensus(c rollout.Census) Record {
 	r.Observation = &o
 	return r
 }
+
+// Censuses are those of all hosts that were sampled.
+func (j *Journal) Censuses(ctx context.Context) (map[rollout.HostID]rollout.Census, error) {
+	rows, err := j.read.QueryContext(ctx, "SELECT host, body FROM census")
+	if err != nil {
+		return nil, fmt.Errorf("read the censuses: %w", err)
+	}
+	defer rows.Close()
+	all := map[rollout.HostID]rollout.Census{}
+	for rows.Next() {
+		var host rollout.HostID
+		var body []byte
+		var c rollout.Census
+		if err = rows.Scan(&host, &body); err == nil {
+			err = json.Unmarshal(body, &c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the census of %s: %w", host, err)
+		}
+		all[host] = c
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the censuses: %w", err)
+	}
+	return all, nil
+}

@@ -152,9 +152,17 @@ func (j *Journal) someHosts(ctx context.Context, after string) ([]Record, error)
 // journal looks again only then.
 func (j *Journal) Version(ctx context.Context) (string, error) {
 	var events, hosts int64
-	err := j.read.QueryRowContext(ctx, "SELECT (SELECT coalesce(sum(seq), 0) FROM campaign), (SELECT coalesce(max(rev), 0) FROM host)").Scan(&events, &hosts)
+	err := j.read.QueryRowContext(ctx, "SELECT (SELECT CAST(coalesce(sum(seq), 0) AS BIGINT) FROM campaign), (SELECT coalesce(max(rev), 0) FROM host)").Scan(&events, &hosts)
 	if err != nil {
 		return "", fmt.Errorf("read how far the journal is: %w", err)
 	}
 	return fmt.Sprintf("%d.%d", events, hosts), nil
+}
+
+// HostCount is how many hosts are known.
+func (j *Journal) HostCount(ctx context.Context) (n int, err error) {
+	if err := j.read.QueryRowContext(ctx, "SELECT count(*) FROM host").Scan(&n); err != nil {
+		return 0, fmt.Errorf("count the known hosts: %w", err)
+	}
+	return n, nil
 }

@@ -105,7 +105,7 @@ func (m *metrics) fleet(ctx context.Context, f *fleet, gauge func(*prometheus.De
 		gauge(m.newest, float64(f.total.Newest.Unix()))
 	}
 	if clients, err := m.s.httpClients(ctx, f); err == nil {
-		gauge(m.clients, float64(len(clients)))
+		gauge(m.clients, float64(len(clients.Clients)))
 	}
 	var next time.Time
 	for _, h := range f.hosts {

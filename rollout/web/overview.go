@@ -26,6 +26,7 @@ type overviewPage struct {
 	Soon      int // certificates that somebody has to look after
 	Clients   []Client
 	AllClient int
+	Words     string // of the census
 	Dims      []dimView
 }
 
@@ -58,7 +59,7 @@ func (s *server) overview(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	p.AllClient, p.Clients = len(clients), clients[:min(shownGroups, len(clients))]
+	p.AllClient, p.Clients, p.Words = len(clients.Clients), clients.Clients[:min(shownGroups, len(clients.Clients))], clients.Words
 	for _, k := range f.kinds {
 		if k.Severity == rollout.Blocker && len(p.Blockers) < shownGroups {
 			p.Blockers, p.Most = append(p.Blockers, k), max(p.Most, k.Hosts)
@@ -110,7 +111,7 @@ func (s *server) allCampaigns(ctx context.Context) ([]Campaign, error) {
 }
 
 // httpClients are those who still use HTTP, the one with most hosts first.
-func (s *server) httpClients(ctx context.Context, f *fleet) ([]Client, error) {
+func (s *server) httpClients(ctx context.Context, f *fleet) (Clientele, error) {
 	if s.Census != nil {
 		return s.Census.Clients(ctx)
 	}
@@ -137,7 +138,7 @@ func (s *server) httpClients(ctx context.Context, f *fleet) ([]Client, error) {
 		}
 		return strings.Compare(a.Address, b.Address)
 	})
-	return list, nil
+	return Clientele{Clients: list}, nil
 }
 
 type dimensionPage struct {
@@ -192,6 +193,7 @@ type clientsPage struct {
 	Pager   pager
 	Now     time.Time
 	Census  bool // samples over time, rather than one look
+	Words   string
 }
 
 func (s *server) clients(w http.ResponseWriter, r *http.Request) {
@@ -199,23 +201,23 @@ func (s *server) clients(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p := newPager(r.URL, parseQuery(r.URL.Query()), len(all))
-	s.show(w, r, "clients.html", page{Title: "Who still uses HTTP", Active: "overview", Body: clientsPage{cut(p, all), p, s.Now(), s.Census != nil}})
+	p := newPager(r.URL, parseQuery(r.URL.Query()), len(all.Clients))
+	s.show(w, r, "clients.html", page{Title: "Who still uses HTTP", Active: "overview", Body: clientsPage{cut(p, all.Clients), p, s.Now(), s.Census != nil, all.Words}})
 }
 
-func (s *server) askClients(w http.ResponseWriter, r *http.Request) ([]Client, bool) {
+func (s *server) askClients(w http.ResponseWriter, r *http.Request) (Clientele, bool) {
 	f, err := s.fleet.get(r.Context())
 	if err != nil {
 		s.fail(w, r, err)
-		return nil, false
+		return Clientele{}, false
 	}
 	all, err := s.httpClients(r.Context(), f)
 	if err != nil {
 		s.fail(w, r, err)
-		return nil, false
+		return Clientele{}, false
 	}
 	if q := strings.TrimSpace(strings.ToLower(r.URL.Query().Get("q"))); q != "" {
-		all = slices.DeleteFunc(slices.Clone(all), func(c Client) bool { return !strings.Contains(strings.ToLower(c.Address+"\n"+c.Name), q) })
+		all.Clients = slices.DeleteFunc(slices.Clone(all.Clients), func(c Client) bool { return !strings.Contains(strings.ToLower(c.Address+"\n"+c.Name), q) })
 	}
 	return all, true
 }
@@ -225,10 +227,10 @@ func (s *server) clientsCSV(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	s.csv(w, r, "http-clients", []string{"address", "name", "host", "first", "last", "samples"}, func(row func(...string)) {
-		for _, c := range all {
+	s.csv(w, r, "http-clients", []string{"address", "name", "host", "first", "last", "samples", "hosts_never_https"}, func(row func(...string)) {
+		for _, c := range all.Clients {
 			for _, h := range c.Hosts {
-				row(c.Address, c.Name, string(h), stamp(c.First), stamp(c.Last), strconv.Itoa(c.Samples))
+				row(c.Address, c.Name, string(h), stamp(c.First), stamp(c.Last), strconv.Itoa(c.Samples), strconv.Itoa(c.NotMoved))
 			}
 		}
 	})

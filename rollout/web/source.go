@@ -59,6 +59,7 @@ type Dossier struct {
 	Fit         *CertificateView // what a campaign would use; nil for none
 	Rejected    []RejectedView
 	Would       []string // what a campaign would do to it
+	Users       string   // of HTTP, as the census says; empty without one
 	Past        []Chapter
 }
 
@@ -91,10 +92,18 @@ type Client struct {
 	Hosts   []rollout.HostID `json:"hosts"` // whom it was seen at
 	First   time.Time        `json:"first,omitzero"`
 	Last    time.Time        `json:"last,omitzero"`
-	Samples int              `json:"samples,omitempty"` // how often it was looked; 0: once, at the last observation
+	Samples int              `json:"samples,omitempty"` // in which it was there
+	// NotMoved is on how many of the hosts it was never seen on HTTPS.
+	NotMoved int `json:"not_moved,omitempty"`
 }
 
 // Census tells who still uses HTTP. Without one, the last observation of each host does.
 type Census interface {
-	Clients(ctx context.Context) ([]Client, error)
+	Clients(ctx context.Context) (Clientele, error)
+}
+
+// Clientele is who still uses HTTP, and how sure that is.
+type Clientele struct {
+	Clients []Client
+	Words   string // what the samples say, as a sentence
 }
