@@ -174,6 +174,7 @@ func explainUnknown(p *Problem, presented []*x509.Certificate, roots *x509.CertP
 // isRootName reports whether a root has this name. Subjects leaves out those of
 // the operating system, which are not asked here.
 func isRootName(roots *x509.CertPool, name []byte) bool {
+	//nolint:staticcheck // it is deprecated because it leaves out the system's roots
 	return slices.ContainsFunc(roots.Subjects(), func(s []byte) bool { return bytes.Equal(s, name) })
 }
 

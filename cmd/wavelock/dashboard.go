@@ -223,7 +223,7 @@ func (p *pages) Host(ctx context.Context, id rollout.HostID) (web.Dossier, error
 		out.Fit = certificateView(*c)
 	}
 	for _, x := range d.Fit.Rejected {
-		out.Rejected = append(out.Rejected, web.RejectedView{Thumbprint: string(x.Thumbprint), Code: string(x.Code), Detail: x.Detail})
+		out.Rejected = append(out.Rejected, web.RejectedView{Thumbprint: string(x.Thumbprint), Code: x.Code, Detail: x.Detail})
 	}
 	return out, nil
 }

@@ -57,7 +57,6 @@ type demo struct {
 	a     *app
 	o     demoOptions
 	lab   *lab.Lab
-	cfg   Config
 	dir   string
 	wrong []string // claims that were not true
 }
@@ -335,6 +334,11 @@ func (d *demo) serve(ctx context.Context) error {
 	cfg, err := loadConfig(d.file("wavelock.yaml"))
 	if err != nil {
 		return err
+	}
+	if l, err := net.Listen("tcp", cfg.Listen); err != nil {
+		cfg.Listen = "127.0.0.1:0" // another dashboard is there: a demo needs no certain port
+	} else {
+		_ = l.Close() // it was tried, and is listened on again below
 	}
 	return d.a.serve(ctx, cfg)
 }

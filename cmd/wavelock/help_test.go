@@ -78,6 +78,7 @@ func TestExamplesAreCommands(t *testing.T) {
 		for _, line := range strings.Split(c.Example, "\n") {
 			_, rest, _ := strings.Cut(line, "wavelock ")
 			rest, _, _ = strings.Cut(rest, " && ")
+			rest, _, _ = strings.Cut(rest, " | ")
 			rest, _, _ = strings.Cut(rest, "  ")
 			words := strings.Fields(rest)
 			sub, _, err := c.Root().Find(words)

@@ -105,9 +105,33 @@ EXIT STATUS
 		&cobra.Group{ID: "help", Title: "Understand it:"})
 	root.SetHelpCommandGroupID("help")
 	root.SetCompletionCommandGroupID("help")
-	root.AddCommand(newInit(a), newDoctor(a), newService(a), newDiscover(a), newPKI(a), newAssess(a), newCensus(a), newVerify(a), newReport(a), newServe(a), newStatus(a), newHost(a), newExplain(a), newJournal(a), newMan(a),
-		newPlan(a), newRun(a), newPause(a), newResume(a), newAbort(a), newApprove(a), newRollback(a),
-		newDemo(a), newLab(a))
+	root.AddCommand(
+		newInit(a),
+		newDoctor(a),
+		newService(a),
+		newDiscover(a),
+		newPKI(a),
+		newAssess(a),
+		newCensus(a),
+		newVerify(a),
+		newReport(a),
+		newServe(a),
+		newStatus(a),
+		newHost(a),
+		newExplain(a),
+		newGuide(a),
+		newJournal(a),
+		newMan(a),
+		newPlan(a),
+		newRun(a),
+		newPause(a),
+		newResume(a),
+		newAbort(a),
+		newApprove(a),
+		newRollback(a),
+		newDemo(a),
+		newLab(a),
+	)
 	return root
 }
 

@@ -53,15 +53,6 @@ func (e *Entry) First(name string) string {
 	return ""
 }
 
-func (e *Entry) has(name, value string) bool {
-	for _, v := range e.Values(name) {
-		if strings.EqualFold(v, value) {
-			return true
-		}
-	}
-	return false
-}
-
 func (e *Entry) clone() *Entry {
 	c := &Entry{DN: e.DN, Attributes: make([]Attribute, len(e.Attributes))}
 	copy(c.Attributes, e.Attributes)

@@ -3,7 +3,6 @@ package ldaptest
 import (
 	"fmt"
 	"hash/maphash"
-	"strings"
 	"sync"
 )
 
@@ -195,16 +194,4 @@ func (s *store) allGroups(e *Entry) []string {
 		}
 	}
 	return all
-}
-
-// account finds an entry by sAMAccountName, among those that are no fleet.
-func (s *store) account(name string) *Entry {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for i := range s.slots {
-		if e := s.slots[i].entry; e != nil && strings.EqualFold(e.First("sAMAccountName"), name) {
-			return e
-		}
-	}
-	return nil
 }

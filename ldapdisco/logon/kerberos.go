@@ -97,7 +97,8 @@ func krb5Config(cfg KerberosConfig, realm string) (*config.Config, error) {
 	if cfg.Conf != "" {
 		var err error
 		conf, err = config.NewFromString(cfg.Conf)
-		if _, unsupported := err.(config.UnsupportedDirective); err != nil && !unsupported { // such as include
+		var unsupported config.UnsupportedDirective // such as include
+		if err != nil && !errors.As(err, &unsupported) {
 			return nil, err
 		}
 	}

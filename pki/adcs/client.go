@@ -162,7 +162,7 @@ func judge(op string, ca CA, out *icertpassage.CertServerRequestResponse) (Answe
 	}
 	switch d := out.Disposition; {
 	case out.Return != 0:
-		return fail(Denied, uint32(out.Return), nil)
+		return fail(Denied, out.Return, nil)
 	case d == pending:
 		a.Pending = true
 		return a, nil

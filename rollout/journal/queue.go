@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -250,7 +251,8 @@ func (w *worker) try(ctx context.Context, job rollout.Job) (err error) {
 
 // panicked is the defect that ended the work, if one did.
 func (w *worker) panicked() error {
-	if p, ok := context.Cause(w.ctx).(*panicError); ok {
+	var p *panicError
+	if errors.As(context.Cause(w.ctx), &p) {
 		return p
 	}
 	return nil

@@ -85,7 +85,8 @@ func fromUTF16(b []byte) string {
 }
 
 var (
-	fileValue   = regexp.MustCompile(`^(@|"(?:[^"\\]|\\.)*")=(.*)$`)
+	fileValue = regexp.MustCompile(`^(@|"(?:[^"\\]|\\.)*")=(.*)$`)
+	//nolint:staticcheck // reg.exe's own words
 	errNotAFile = errors.New("The specified file is not a registry script. You can only import registry files.")
 )
 

@@ -95,7 +95,7 @@ func (q query) fits(s *rollout.Summary, now time.Time) bool {
 			return false
 		}
 	}
-	if q.Finding != "" && string(s.Problem) != q.Finding &&
+	if q.Finding != "" && s.Problem != q.Finding &&
 		!slices.ContainsFunc(s.Findings, func(f rollout.SummaryFinding) bool { return string(f.Reason) == q.Finding }) {
 		return false
 	}

@@ -180,7 +180,7 @@ func parse(b []byte) (*Element, error) {
 	p := parser{decoder: xml.NewDecoder(bytes.NewReader(b))}
 	for {
 		tok, err := p.decoder.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -2,6 +2,7 @@ package wsman
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -76,7 +77,8 @@ func (e *enumeration) next(ctx context.Context) ([]*Element, error) {
 	}
 	// Enumerate may be asked twice; a portion that was pulled is gone.
 	body, err := e.session.do(ctx, e.session.request(e.op, action, e.keyless(), request, !e.begun))
-	if fault, ok := err.(*Fault); ok && e.begun && fault.IsTimedOut() {
+	var fault *Fault
+	if errors.As(err, &fault) && e.begun && fault.IsTimedOut() {
 		return nil, e.count(nil) // nothing yet, the sequence stays open
 	}
 	if err != nil {
@@ -158,5 +160,5 @@ func (e *enumeration) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	body := "<n:Release><n:EnumerationContext>" + escape(e.context) + "</n:EnumerationContext></n:Release>"
-	e.session.do(ctx, e.session.request(e.op, actionRelease, e.keyless(), body, false))
+	_, _ = e.session.do(ctx, e.session.request(e.op, actionRelease, e.keyless(), body, false))
 }

@@ -304,7 +304,6 @@ func unseal(b []byte, c *logontest.Conn) ([]byte, error) {
 var (
 	actionRE  = regexp.MustCompile(`Action[^>]*>([^<]+)<`)
 	messageRE = regexp.MustCompile(`MessageID>([^<]+)<`)
-	commandRE = regexp.MustCompile(`CommandId="([^"]+)"`)
 )
 
 func first(re *regexp.Regexp, s string) string {

@@ -213,7 +213,7 @@ func (c *command) terminate(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	s := c.session
-	s.doShell(ctx, "end the command", winrm.NewSignalRequest(s.target.url(), c.shell, c.id, s.parameters()))
+	_, _ = s.doShell(ctx, "end the command", winrm.NewSignalRequest(s.target.url(), c.shell, c.id, s.parameters()))
 }
 
 func (s *Session) parameters() *winrm.Parameters {

@@ -114,5 +114,5 @@ func (s *Session) malformed(op, what string) error {
 
 // isGUID tells if an id of the host is one that may go into a message as it is.
 func isGUID(s string) bool {
-	return s != "" && len(s) <= 100 && strings.Trim(s, "0123456789abcdefABCDEFuid:-") == ""
+	return s != "" && len(s) <= 100 && strings.Trim(s, "0123456789abcdefABCDEFui:-") == ""
 }

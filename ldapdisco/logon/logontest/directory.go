@@ -8,7 +8,7 @@ import (
 	"sync"
 	"unicode/utf16"
 
-	"golang.org/x/crypto/md4"
+	"golang.org/x/crypto/md4" //nolint:staticcheck // [MS-NLMP] 3.3.1 wants it
 )
 
 // Directory is the accounts of one domain. It is safe for concurrent use.
