@@ -283,6 +283,9 @@ func (s *State) start(h *HostState, e Event) {
 	}
 	if e.Action == ActRestore {
 		h.Restores++
+		if h.Cause == "" {
+			h.Because = e.Detail // nothing is wrong with the host: its wave is taken back, or all of it
+		}
 	}
 }
 

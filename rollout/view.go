@@ -41,6 +41,7 @@ type WaveView struct {
 	Running  int        `json:"running"`
 	Failed   int        `json:"failed"`
 	Restored int        `json:"restored"`
+	Broken   int        `json:"broken"`  // failed or in doubt, and not put back
 	Waiting  int        `json:"waiting"` // deferred, pending, await-policy, soaking
 	Refused  int        `json:"refused"`
 	Limit    int        `json:"limit"`
@@ -140,6 +141,8 @@ func (w *WaveView) add(h *HostState) {
 		w.Refused++
 	case h.Outcome == Restored:
 		w.Restored++
+	case h.Outcome == Failed, h.Outcome == NeedsHuman, h.Outcome == Unknown:
+		w.Broken++
 	}
 }
 

@@ -67,11 +67,10 @@ func parts(total int, named ...part) []part {
 
 func cardOf(v rollout.WaveView) waveCard {
 	c := waveCard{WaveView: v}
-	bad := max(0, min(v.Failed, v.Hosts-v.Done-v.Running-v.Waiting-v.Refused-v.Restored))
-	c.Pending = max(0, v.Hosts-v.Done-v.Running-v.Waiting-v.Refused-v.Restored-bad)
+	c.Pending = max(0, v.Hosts-v.Done-v.Running-v.Waiting-v.Refused-v.Restored-v.Broken)
 	c.Parts = parts(v.Hosts, part{Name: "done", Title: "done", N: v.Done}, part{Name: "running", Title: "being worked on", N: v.Running},
 		part{Name: "waiting", Title: "wait for something else", N: v.Waiting}, part{Name: "refused", Title: "refused, nothing written", N: v.Refused},
-		part{Name: "restored", Title: "put back", N: v.Restored}, part{Name: "failed", Title: "failed", N: bad}, part{Name: "pending", Title: "not begun", N: c.Pending})
+		part{Name: "restored", Title: "put back", N: v.Restored}, part{Name: "failed", Title: "failed", N: v.Broken}, part{Name: "pending", Title: "not begun", N: c.Pending})
 	return c
 }
 
