@@ -75,7 +75,7 @@ func TestExamplesAreCommands(t *testing.T) {
 		if theirs(c) {
 			continue
 		}
-		for _, line := range strings.Split(strings.ReplaceAll(c.Example, " | ", "\n"), "\n") {
+		for _, line := range strings.Split(strings.ReplaceAll(c.Example, " | wavelock ", "\n  wavelock "), "\n") {
 			_, rest, _ := strings.Cut(line, "wavelock ")
 			rest, _, _ = strings.Cut(rest, " && ")
 			rest, _, _ = strings.Cut(rest, " | ")
