@@ -114,14 +114,14 @@ func (a *app) observe(ctx context.Context, cfg Config) ([]journal.Record, error)
 		return nil, err
 	}
 	defer j.Close()
-	records, err := s.whole(ctx)
+	records, news, err := a.keepLook(ctx, cfg, s, j)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.SaveHosts(ctx, records); err != nil {
-		return nil, err
+	for _, d := range news {
+		a.progress("drift: %s", driftWords(d))
 	}
-	return records, recall(ctx, j, records)
+	return records, nil
 }
 
 // recall adds what the journal has of the hosts' clients to what was just seen.

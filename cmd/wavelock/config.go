@@ -38,7 +38,9 @@ type Config struct {
 	Waves  []rollout.WaveRule `yaml:"waves"`
 	Zones  []ZoneRule         `yaml:"zones"`
 	Limits Limits             `yaml:"limits"`
-	Listen string             `yaml:"listen"` // of the dashboard
+
+	Observe Observe `yaml:"observe"` // what wavelock serve looks at by itself
+	Listen  string  `yaml:"listen"`  // of the dashboard
 
 	Dashboard Dashboard `yaml:"dashboard"`
 
@@ -224,6 +226,7 @@ func (c Config) validate() error {
 		bad(!plainOU(z.OU), "zones, entry %d: %q is no distinguished name", i+1, z.OU)
 	}
 	c.Relay.validate(c, bad)
+	c.Observe.validate(bad)
 	c.Dashboard.validate(bad)
 	bad(c.Goal.Actions() == nil, "goal: %q is neither secure nor close", c.Goal)
 	bad(c.Limits.Parallel < 1 || c.Limits.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", c.Limits.Parallel)

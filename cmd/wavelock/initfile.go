@@ -130,6 +130,12 @@ waves:
   - {name: early, percent: 10, in_flight: 5, limit: 2, soak: 24h, approval: true}
   - {name: rest, in_flight: 25, limit: 5}
 
+# What wavelock serve looks at by itself. Campaigns that it opens wait for an approval.
+# observe:
+#   every: 6h                # a whole look at every selected host, for drift
+#   sample: 5m               # who is connected to 5985 and 5986
+#   open: [close, secure]    # goals of the campaigns that drift opens
+
 limits:
   parallel: 50               # hosts at once
   timeout: 20s               # of one request to a host

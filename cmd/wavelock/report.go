@@ -38,7 +38,8 @@ type coverage struct {
 	None      int       `json:"none"`
 	Unknown   int       `json:"unknown"`
 
-	Clientele rollout.Clientele `json:"clientele"` // who still uses HTTP
+	Clientele rollout.Clientele `json:"clientele"`       // who still uses HTTP
+	Drift     []rollout.Drift   `json:"drift,omitempty"` // hosts that are not as they were left
 	OUs       []rollout.OUView  `json:"ous"`
 	Computers []covered         `json:"computers"`
 }
@@ -113,7 +114,14 @@ func (a *app) report(ctx context.Context, cfg Config) error {
 	if len(records) == 0 {
 		return failWith(exitError, "run wavelock assess first", "no host is known yet")
 	}
-	return a.showCoverage(newCoverage(records, cfg.Policy, a.now()))
+	c := newCoverage(records, cfg.Policy, a.now())
+	if c.Drift, err = j.Drifts(ctx); err != nil {
+		return err
+	}
+	if err := a.showCoverage(c); err != nil {
+		return err
+	}
+	return a.showDrift(ctx, j)
 }
 
 // showCoverage prints classes by OU; as CSV it lists the computers.

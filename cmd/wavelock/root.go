@@ -113,6 +113,7 @@ EXIT STATUS
 		newPKI(a),
 		newAssess(a),
 		newCensus(a),
+		newDrift(a),
 		newVerify(a),
 		newReport(a),
 		newServe(a),

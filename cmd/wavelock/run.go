@@ -89,7 +89,7 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 	}
 	show := newProgress(a, plan, state.Seq)
 	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
-		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: show.event, Seen: a.keep(j), Stay: o.Stay})
+		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: show.event, Seen: a.keep(j, plan.ID), Stay: o.Stay})
 	ending, err := a.drive(ctx, j, plan, e, show)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", plan.ID, err)
@@ -227,9 +227,9 @@ func zonesOf(plan rollout.Plan) []rollout.Zone {
 
 // keep remembers what a host looked like at the end of an action, for report and
 // the next plan. The journal of the campaign does not depend on it.
-func (a *app) keep(j *journal.Journal) func(context.Context, rollout.Host, rollout.Observation) {
+func (a *app) keep(j *journal.Journal, id rollout.CampaignID) func(context.Context, rollout.Host, rollout.Observation) {
 	return func(ctx context.Context, h rollout.Host, o rollout.Observation) {
-		r := journal.Record{Host: h, Class: rollout.ClassOf(o), SeenAt: a.now(), Observation: &o}
+		r := journal.Record{Host: h, Class: rollout.ClassOf(o), SeenAt: a.now(), Observation: &o, Left: id}
 		if err := j.SaveHosts(context.WithoutCancel(ctx), []journal.Record{r}); err != nil {
 			a.logger().Warn("keep what was seen", "host", h.ID, "err", err)
 		}

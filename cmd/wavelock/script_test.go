@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
-			"visit": cmdVisit, "leave": cmdLeave,
+			"visit": cmdVisit, "leave": cmdLeave, "meddle": cmdMeddle, "await-text": cmdAwaitText,
 			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke, "template": cmdTemplate, "until": cmdUntil,
 			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
 			"flip-event": cmdFlipEvent,
@@ -175,20 +175,6 @@ func cmdCARevoke(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer c.Close()
 	ts.Check(l.CA().Revoke(c.ConnectionState().PeerCertificates[0].Raw, 1))
-}
-
-// visit DIR HOST FROM PORT has another computer, or an address, connected to the host.
-func cmdVisit(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) == 4, "visit DIR HOST FROM PORT")
-	port, err := strconv.Atoi(args[3])
-	ts.Check(err)
-	ts.Check(labOf(ts, args[0]).Visit(args[1], args[2], port))
-}
-
-// leave DIR HOST FROM ends it.
-func cmdLeave(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) == 3, "leave DIR HOST FROM")
-	ts.Check(labOf(ts, args[0]).Leave(args[1], args[2]))
 }
 
 // template DIR NAME [name-flags=N] enroll=RID makes a template that the lab's CA is said to issue, or changes who may enroll.

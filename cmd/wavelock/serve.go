@@ -22,6 +22,10 @@ func newServe(a *app) *cobra.Command {
 system, role and zone; the waves of each campaign, every computer with its
 certificate from four sides, findings, certificates by days left, the journal.
 
+With observe.every in the configuration it also looks at the fleet on a schedule,
+samples who is connected, finds drift, and opens the campaigns that observe.open
+names; they wait for their approval like any other.
+
 Without accounts in the configuration (dashboard.users, dashboard.groups) it
 only reads, and listens on loopback addresses only. With accounts, people log in
 as viewer, operator (pause, resume, abort, rollback) or approver (approve,
@@ -66,6 +70,15 @@ func (a *app) serve(ctx context.Context, cfg Config) error {
 		scheme, l = "https", tls.NewListener(l, door.tls)
 	}
 	a.progress("the dashboard is on %s://%s/", scheme, l.Addr())
+	if cfg.Observe.Every > 0 {
+		ended := make(chan struct{})
+		ctx, cancel := context.WithCancel(ctx)
+		defer func() { cancel(); <-ended }()
+		go func() {
+			defer close(ended)
+			a.newStanding(cfg, j).run(ctx)
+		}()
+	}
 	return serveHTTP(ctx, l, a.dashboard(ctx, cfg, j, door))
 }
 

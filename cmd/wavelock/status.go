@@ -63,7 +63,10 @@ func (a *app) listCampaigns(ctx context.Context, cfg Config) error {
 	if len(campaigns) == 0 {
 		a.progress("there is no campaign yet; wavelock plan makes one")
 	}
-	return t.write(a.out, a.output, views)
+	if err := t.write(a.out, a.output, views); err != nil {
+		return err
+	}
+	return a.showDrift(ctx, j)
 }
 
 func (a *app) status(ctx context.Context, cfg Config, id rollout.CampaignID) error {

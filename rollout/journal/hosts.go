@@ -18,6 +18,9 @@ type Record struct {
 	Class       rollout.Class        `json:"class"`
 	SeenAt      time.Time            `json:"seen_at"`
 	Observation *rollout.Observation `json:"observation,omitempty"`
+
+	// Left is the campaign that left the host as it was seen: that is what later looks are held to.
+	Left rollout.CampaignID `json:"-"`
 }
 
 // hostsAtOnce is how many records go into one transaction: between two of them,
@@ -51,7 +54,11 @@ func (j *Journal) saveHosts(ctx context.Context, records []Record) error {
 		if err != nil {
 			return err
 		}
-		for _, r := range newest(records) {
+		records = newest(records)
+		if err := j.settle(ctx, tx, records); err != nil {
+			return err
+		}
+		for _, r := range records {
 			r = r.withCensus(censuses[r.Host.ID])
 			body, err := json.Marshal(r)
 			if err != nil {

@@ -87,6 +87,8 @@ func TestOnPostgreSQL(t *testing.T) {
 		"SecondOwnerIsRefused":                   TestSecondOwnerIsRefused,
 		"WorkersAreListedWhileTheyWork":          TestWorkersAreListedWhileTheyWork,
 		"Census":                                 TestCensus,
+		"Standing":                               TestStanding,
+		"WhatACampaignLeavesIsTheBaseline":       TestWhatACampaignLeavesIsTheBaseline,
 		"SomeRecordsOfOneHostLeaveTheNewestOnly": TestSomeRecordsOfOneHostLeaveTheNewestOnly,
 	} {
 		t.Run(name, test)
@@ -183,7 +185,7 @@ func sqlOn(t *testing.T, address, query string) {
 func TestOlderTablesOnPostgreSQLAreCopiedFirst(t *testing.T) {
 	t.Parallel()
 	address := onPostgres(t)
-	sqlOn(t, address, `DROP TABLE worker, census; DELETE FROM goose_db_version WHERE version_id > 3;
+	sqlOn(t, address, `DROP TABLE worker, census, standing; DELETE FROM goose_db_version WHERE version_id > 3;
 		INSERT INTO host (id, class, seen, body) VALUES ('old.corp.example', 'both', '2025-01-01T00:00:00.000000000Z', '{"host":{"id":"old.corp.example"}}')`)
 	j := openAt(t, address)
 	if hosts, err := j.Hosts(t.Context()); err != nil || len(hosts) != 1 {

@@ -88,6 +88,15 @@ func (l *Lab) Leave(host, from string) error {
 	return nil
 }
 
+// Meddle does something to a computer that nobody here asked for; see machinetest.Host.Meddle.
+func (l *Lab) Meddle(host, what string) error {
+	h := l.hosts[host]
+	if h == nil {
+		return fmt.Errorf("the lab has no %s", host)
+	}
+	return h.Meddle(what)
+}
+
 // Address is where a computer listens on the port, 5985 or 5986.
 func (l *Lab) Address(host string, port int) string { return l.hosts[host].Address(port) }
 

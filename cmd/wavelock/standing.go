@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"wavelock/rollout"
+	"wavelock/rollout/journal"
+)
+
+// Observe is the standing mode of wavelock serve.
+type Observe struct {
+	Every    rollout.Duration `yaml:"every"`    // a whole look at every selected host; 0: never
+	Sample   rollout.Duration `yaml:"sample"`   // who is connected, in between; 0: only with the whole looks
+	Parallel int              `yaml:"parallel"` // hosts at once; 0: limits.parallel
+	Open     []rollout.Goal   `yaml:"open"`     // goals of the campaigns that drift opens; each waits for its approval
+}
+
+func (o Observe) validate(bad func(wrong bool, format string, args ...any)) {
+	bad(o.Every < 0 || o.Sample < 0, "observe: every and sample are not negative")
+	bad(o.Every > 0 && o.Every < rollout.Duration(time.Second), "observe.every: %v is too often", o.Every)
+	bad(o.Sample > 0 && o.Every == 0, "observe.sample: needs observe.every, too")
+	bad(o.Parallel < 0 || o.Parallel > 5000, "observe.parallel: %d is not between 1 and 5000", o.Parallel)
+	for _, g := range o.Open {
+		bad(g.Actions() == nil, "observe.open: %q is no goal", g)
+	}
+}
+
+// standing observes the fleet for as long as the dashboard is served. A round that
+// fails is told and tried again: the dashboard goes on.
+type standing struct {
+	app     *app
+	cfg     Config
+	journal *journal.Journal
+	log     *slog.Logger
+	// tell is given what is new, for hooks and the like.
+	tell func(context.Context, []rollout.Drift)
+}
+
+func (a *app) newStanding(cfg Config, j *journal.Journal) *standing {
+	if cfg.Observe.Parallel > 0 {
+		cfg.Limits.Parallel = cfg.Observe.Parallel
+	}
+	quiet := *a
+	quiet.quiet, quiet.in = true, nil // no progress in a log, and nobody to ask for a password
+	s := &standing{app: &quiet, cfg: cfg, journal: j, log: a.serveLog()}
+	s.tell = func(context.Context, []rollout.Drift) {}
+	return s
+}
+
+// run looks at the fleet until ctx ends.
+func (s *standing) run(ctx context.Context) {
+	whole := time.NewTicker(s.cfg.Observe.Every.D())
+	defer whole.Stop()
+	var samples <-chan time.Time
+	if s.cfg.Observe.Sample > 0 {
+		t := time.NewTicker(s.cfg.Observe.Sample.D())
+		defer t.Stop()
+		samples = t.C
+	}
+	s.try(ctx, "look at the fleet", s.round)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-whole.C:
+			s.try(ctx, "look at the fleet", s.round)
+		case <-samples:
+			s.try(ctx, "sample the fleet's connections", s.sample)
+		}
+	}
+}
+
+func (s *standing) try(ctx context.Context, what string, do func(context.Context) error) {
+	begun := s.app.now()
+	err := do(ctx)
+	switch {
+	case err == nil:
+		s.log.Info(what, "took", s.app.now().Sub(begun).Round(time.Millisecond))
+	case ctx.Err() == nil:
+		hint := ""
+		var hinted interface{ Hint() string }
+		if errors.As(err, &hinted) {
+			hint = hinted.Hint()
+		}
+		s.log.Error(what, "err", err, "hint", hint)
+	}
+}
+
+func (s *standing) sample(ctx context.Context) error {
+	v, err := s.app.openSurvey(ctx, s.cfg)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	return v.sample(ctx, s.journal)
+}
+
+// round is one whole look: what was seen is kept, held to the baselines, told, and
+// by policy made into campaigns that wait for their approval.
+func (s *standing) round(ctx context.Context) error {
+	v, err := s.app.openSurvey(ctx, s.cfg)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	records, news, err := s.app.keepLook(ctx, s.cfg, v, s.journal)
+	if err != nil {
+		return err
+	}
+	for _, d := range news {
+		s.log.Warn("drift", "host", d.Host, "reason", d.Reason, "detail", d.Detail, "over", !d.Ended.IsZero())
+	}
+	if len(news) > 0 {
+		s.tell(ctx, news)
+	}
+	return s.open(ctx, v.roots, records)
+}
+
+// open makes campaigns for the drifts that have none yet.
+func (s *standing) open(ctx context.Context, roots [][]byte, records []journal.Record) error {
+	drifts, err := s.journal.Drifts(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, g := range s.cfg.Observe.Open {
+		var subjects []rollout.Subject
+		for _, r := range records {
+			mine := func(d rollout.Drift) bool {
+				return d.Host == r.Host.ID && d.Campaign == "" && d.Cure(s.cfg.Observe.Open) == g
+			}
+			if r.Observation != nil && r.Problem == "" && slices.ContainsFunc(drifts, mine) {
+				subjects = append(subjects, rollout.Subject{Host: r.Host, Observation: *r.Observation})
+			}
+		}
+		if len(subjects) > 0 && len(roots) > 0 {
+			errs = append(errs, s.openOne(ctx, g, roots, subjects))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *standing) openOne(ctx context.Context, g rollout.Goal, roots [][]byte, subjects []rollout.Subject) error {
+	now := s.app.now()
+	id := rollout.CampaignID(fmt.Sprintf("drift-%s-%s", g, now.UTC().Format("20060102-150405")))
+	plan := rollout.NewPlan(rollout.Intent{ID: id, Made: now, MadeBy: "wavelock serve", Goal: g, Seed: 1, Policy: s.cfg.Policy, Roots: roots, Waves: s.cfg.Waves}, subjects)
+	if len(plan.Hosts) == 0 {
+		return nil // every one of them has something in its way, which the findings say
+	}
+	if err := plan.Validate(); err != nil {
+		return fmt.Errorf("plan %s: %w", id, err)
+	}
+	file := filepath.Join(s.cfg.dir, string(id)+".json")
+	if err := writePlan(file, plan); err != nil {
+		return err
+	}
+	if err := s.journal.Create(ctx, plan, rollout.Event{Campaign: id, At: now, Actor: "wavelock serve", Kind: rollout.EvCreated}); err != nil {
+		return err
+	}
+	s.log.Warn("a campaign was opened for drift; it waits for its approval", "campaign", id, "hosts", len(plan.Hosts), "plan", file)
+	var hosts []rollout.HostID
+	for _, h := range plan.Hosts {
+		hosts = append(hosts, h.Host.ID)
+	}
+	_, err := s.journal.Restand(ctx, hosts, func(_ rollout.HostID, st rollout.Standing) (rollout.Standing, []rollout.Drift) {
+		return st.Opened(id, g, s.cfg.Observe.Open), nil
+	})
+	return err
+}
+
+// keepLook looks at every host, keeps it, and answers what is new.
+func (a *app) keepLook(ctx context.Context, cfg Config, v *survey, j *journal.Journal) ([]journal.Record, []rollout.Drift, error) {
+	records, err := v.whole(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := j.SaveHosts(ctx, records); err != nil {
+		return nil, nil, err
+	}
+	if err := recall(ctx, j, records); err != nil {
+		return nil, nil, err
+	}
+	news, err := judgeDrift(ctx, cfg, j, records, a.now())
+	return records, news, err
+}

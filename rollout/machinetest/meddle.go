@@ -1,0 +1,52 @@
+package machinetest
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// meddlings are what a person at the computer, or another program, does to the computer.
+var meddlings = map[string]func(*Host){
+	// Enable-PSRemoting makes the HTTP listener again.
+	"enable-remoting": func(h *Host) {
+		h.reg.SetNum(listenerKey+`\*+HTTP`, "Port", uint32(h.cfg.HTTPPort))
+		h.reg.SetText(listenerKey+`\*+HTTP`, "uriprefix", "wsman")
+	},
+	// A policy that makes the HTTP listener is linked, and the computer refreshes its policies.
+	"link-policy": func(h *Host) {
+		h.faults = append(h.faults, GPOListener)
+		h.reg.SetNum(policyKey, "AllowAutoConfig", 1)
+		h.reg.SetText(policyKey, "IPv4Filter", "*")
+		h.reg.SetText(policyKey, "IPv6Filter", "*")
+	},
+	// The HTTPS listener is deleted, with its binding in http.sys.
+	"drop-https": func(h *Host) {
+		h.reg.Delete(listenerKey + `\*+HTTPS`)
+		h.reg.Delete(fmt.Sprintf(`%s\0.0.0.0:%d`, bindingKey, h.cfg.HTTPSPort))
+	},
+	// Every rule for the HTTPS port lets everybody in.
+	"widen-rule": func(h *Host) {
+		for _, v := range h.reg.Values(firewallKey + `\FirewallRules`) {
+			if strings.Contains(v.Text, fmt.Sprintf("|LPort=%d|", h.cfg.HTTPSPort)) {
+				v.Text = remoteFields.ReplaceAllString(v.Text, "|")
+				h.reg.Set(firewallKey+`\FirewallRules`, v)
+			}
+		}
+	},
+}
+
+var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
+
+// Meddle does something to the computer that nobody here asked for: enable-remoting,
+// link-policy, drop-https or widen-rule.
+func (h *Host) Meddle(what string) error {
+	do := meddlings[what]
+	if do == nil {
+		return fmt.Errorf("nobody knows how to %q", what)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	do(h)
+	return h.reload()
+}
