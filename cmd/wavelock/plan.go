@@ -61,6 +61,15 @@ func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.
 	if in.Goal.Actions() == nil {
 		return rollout.Plan{}, failWith(exitUsage, "use secure or close", "--goal %q is no goal", o.Goal)
 	}
+	subjects, left, err := a.subjects(ctx, cfg)
+	if err != nil {
+		return rollout.Plan{}, err
+	}
+	return a.planFor(ctx, cfg, in, subjects, left)
+}
+
+// planFor plans these hosts, on what the directory has of roots and templates now.
+func (a *app) planFor(ctx context.Context, cfg Config, in rollout.Intent, subjects []rollout.Subject, left []rollout.LeftOut) (rollout.Plan, error) {
 	d, err := a.openDirectory(ctx, cfg)
 	if err != nil {
 		return rollout.Plan{}, err
@@ -73,10 +82,6 @@ func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.
 	in.Roots = roots.Trusted()
 	if len(in.Roots) == 0 {
 		return rollout.Plan{}, failWith(exitError, "an enterprise CA publishes its root there; without one no certificate could be proved", "the directory has no Certification Authorities")
-	}
-	subjects, left, err := a.subjects(ctx, cfg)
-	if err != nil {
-		return rollout.Plan{}, err
 	}
 	if in.Templates, err = a.templatesFor(ctx, cfg, d, hostsOf(subjects)); err != nil {
 		return rollout.Plan{}, err

@@ -119,11 +119,11 @@ func (s *standing) round(ctx context.Context) error {
 	if len(news) > 0 {
 		s.tell(ctx, news)
 	}
-	return s.open(ctx, v.roots, records)
+	return s.open(ctx, records)
 }
 
 // open makes campaigns for the drifts that have none yet.
-func (s *standing) open(ctx context.Context, roots [][]byte, records []journal.Record) error {
+func (s *standing) open(ctx context.Context, records []journal.Record) error {
 	drifts, err := s.journal.Drifts(ctx)
 	if err != nil {
 		return err
@@ -139,22 +139,23 @@ func (s *standing) open(ctx context.Context, roots [][]byte, records []journal.R
 				subjects = append(subjects, rollout.Subject{Host: r.Host, Observation: *r.Observation})
 			}
 		}
-		if len(subjects) > 0 && len(roots) > 0 {
-			errs = append(errs, s.openOne(ctx, g, roots, subjects))
+		if len(subjects) > 0 {
+			errs = append(errs, s.openOne(ctx, g, subjects))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (s *standing) openOne(ctx context.Context, g rollout.Goal, roots [][]byte, subjects []rollout.Subject) error {
+func (s *standing) openOne(ctx context.Context, g rollout.Goal, subjects []rollout.Subject) error {
 	now := s.app.now()
 	id := rollout.CampaignID(fmt.Sprintf("drift-%s-%s", g, now.UTC().Format("20060102-150405")))
-	plan := rollout.NewPlan(rollout.Intent{ID: id, Made: now, MadeBy: "wavelock serve", Goal: g, Seed: 1, Policy: s.cfg.Policy, Roots: roots, Waves: s.cfg.Waves}, subjects)
-	if len(plan.Hosts) == 0 {
+	in := rollout.Intent{ID: id, Made: now, MadeBy: "wavelock serve", Goal: g, Seed: 1, Policy: s.cfg.Policy, Waves: s.cfg.Waves}
+	if free := rollout.NewPlan(in, subjects); len(free.Hosts) == 0 {
 		return nil // every one of them has something in its way, which the findings say
 	}
-	if err := plan.Validate(); err != nil {
-		return fmt.Errorf("plan %s: %w", id, err)
+	plan, err := s.app.planFor(ctx, s.cfg, in, subjects, nil)
+	if err != nil {
+		return err
 	}
 	file := filepath.Join(s.cfg.dir, string(id)+".json")
 	if err := writePlan(file, plan); err != nil {
@@ -168,7 +169,7 @@ func (s *standing) openOne(ctx context.Context, g rollout.Goal, roots [][]byte, 
 	for _, h := range plan.Hosts {
 		hosts = append(hosts, h.Host.ID)
 	}
-	_, err := s.journal.Restand(ctx, hosts, func(_ rollout.HostID, st rollout.Standing) (rollout.Standing, []rollout.Drift) {
+	_, err = s.journal.Restand(ctx, hosts, func(_ rollout.HostID, st rollout.Standing) (rollout.Standing, []rollout.Drift) {
 		return st.Opened(id, g, s.cfg.Observe.Open), nil
 	})
 	return err
