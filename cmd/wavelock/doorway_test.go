@@ -160,7 +160,7 @@ func TestPeopleOfTheDomainActByTheirGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { j.Close() })
-	register(t, j)
+	register(t, j, time.Now())
 	door, err := a.openDoorway(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -228,11 +228,11 @@ func TestPeopleOfTheDomainActByTheirGroups(t *testing.T) {
 }
 
 // register takes a campaign of one host into the journal.
-func register(t *testing.T, j *journal.Journal) {
+func register(t *testing.T, j *journal.Journal, at time.Time) {
 	t.Helper()
 	p := rollout.Plan{Version: rollout.PlanVersion, ID: "spring", Goal: rollout.GoalClose, Policy: rollout.DefaultPolicy(),
 		Hosts: []rollout.Planned{{Host: rollout.Host{ID: "h1.corp.example"}}}, Waves: []rollout.Wave{{Name: "canary", Hosts: []rollout.HostID{"h1.corp.example"}, InFlight: 1, Limit: 1}}}
-	if err := j.Create(t.Context(), p, rollout.Event{At: time.Now()}); err != nil {
+	if err := j.Create(t.Context(), p, rollout.Event{At: at}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -245,7 +245,7 @@ func TestWordsOfThePageAreBoundToWhatItShowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { j.Close() })
-	register(t, j)
+	register(t, j, time.Now())
 	plan, err := j.Plan(t.Context(), "spring")
 	if err != nil {
 		t.Fatal(err)

@@ -14,18 +14,93 @@ import (
 )
 
 func newReport(a *app) *cobra.Command {
-	return &cobra.Command{
+	var o reportOptions
+	c := &cobra.Command{
 		Use: "report", GroupID: "look", Args: exactly(),
-		Short:   "Coverage of HTTPS over all known hosts, by class and OU",
-		Example: "  wavelock report\n  wavelock report -o json",
+		Short: "Coverage of HTTPS over all known hosts, by class and OU; as a file, evidence",
+		Long: `Report the coverage, by class and OU. With --out it is written to a file that an
+auditor can keep: HTML (one file, ready to print), CSV or JSON, by the name's
+ending, each with the time, the hash of every campaign's plan and the heads of
+the hash chains. --at asks for a past date. --verify holds such a file against the
+journal and ends with 9 when it does not fit.`,
+		Example: `  wavelock report
+  wavelock report --out 2026-03.html --at 2026-03-31
+  wavelock report --verify 2026-03.html
+  wavelock report --schema > report.schema.json`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if o.schema {
+				_, err := a.out.Write(reportSchema)
+				return err
+			}
 			cfg, err := loadConfig(a.config)
 			if err != nil {
 				return err
 			}
-			return a.report(c.Context(), cfg)
+			return a.reportWith(c.Context(), cfg, o)
 		},
 	}
+	f := c.Flags()
+	f.StringVar(&o.out, "out", "", "file to write: .html, .csv or .json")
+	f.StringVar(&o.at, "at", "", "a past day like 2026-03-31 (its end, UTC) or a time like 2026-03-31T12:00:00Z")
+	f.StringVar(&o.verify, "verify", "", "file to hold against the journal")
+	f.BoolVar(&o.schema, "schema", false, "print the JSON schema of a report, and end")
+	c.MarkFlagsMutuallyExclusive("out", "verify", "schema")
+	c.MarkFlagsMutuallyExclusive("at", "verify", "schema")
+	return c
+}
+
+type reportOptions struct {
+	out, at, verify string
+	schema          bool
+}
+
+func (a *app) reportWith(ctx context.Context, cfg Config, o reportOptions) error {
+	if o.out == "" && o.at == "" && o.verify == "" {
+		return a.report(ctx, cfg)
+	}
+	at := a.now()
+	if o.at != "" {
+		var err error
+		if at, err = pastDate(o.at); err != nil {
+			return err
+		}
+	}
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	switch {
+	case o.verify != "":
+		return a.verifyEvidence(ctx, j, o.verify)
+	case o.out != "":
+		return a.writeEvidence(ctx, j, o.out, at, o.at == "")
+	}
+	e, err := a.gather(ctx, j, at, false)
+	if err != nil {
+		return err
+	}
+	t := table{head: []string{"OU", "HOSTS"}}
+	for _, k := range rollout.Classes() {
+		t.head = append(t.head, string(k))
+	}
+	for _, ou := range e.OUs {
+		t.add(row(ou.OU, ou.Hosts, ou.Classes)...)
+	}
+	t.add(row("all", e.Hosts, e.Classes)...)
+	return t.write(a.out, a.output, e)
+}
+
+// pastDate takes a day, which ends at its last second, or a time.
+func pastDate(s string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return t, failWith(exitUsage, "write 2026-03-31 or 2026-03-31T12:00:00Z", "--at %q is no date", s)
+	}
+	return t.AddDate(0, 0, 1).Add(-time.Nanosecond), nil
 }
 
 // coverage is how far the fleet is, as last observed.
