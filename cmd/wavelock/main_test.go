@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +14,7 @@ import (
 // kill a controller of its own.
 func TestMain(m *testing.M) {
 	if os.Getenv("WAVELOCK_TEST_MAIN") != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		main() // as users run it, with the garbage collector that main chooses
 	}
 	testscript.Main(m, map[string]func(){"wavelock": main})
 }

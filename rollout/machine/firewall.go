@@ -14,10 +14,8 @@ import (
 func parseRule(id, text string) (r rollout.FirewallRule, relevant bool) {
 	r.ID = id
 	in, tcp := false, true
-	for i, field := range strings.Split(text, "|") {
-		if i == 0 {
-			continue // the version
-		}
+	_, fields, _ := strings.Cut(text, "|") // the version comes first
+	for field := range strings.SplitSeq(fields, "|") {
 		k, v, _ := strings.Cut(field, "=")
 		switch k {
 		case "Action":
@@ -105,6 +103,9 @@ func rules(keys []regKey, policy bool, ports ...int) (list []rollout.FirewallRul
 		}
 		for _, v := range k.values {
 			total++
+			if !strings.Contains(v.data, "|LPort") {
+				continue // most of some hundreds: it is not about a port of ours
+			}
 			r, relevant := parseRule(v.name, v.data)
 			if relevant && touches(r, ports...) {
 				r, _ = parseRule(strings.Clone(v.name), strings.Clone(v.data))

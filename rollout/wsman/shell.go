@@ -227,9 +227,20 @@ func (s *Session) doShell(ctx context.Context, op string, msg *soap.SoapMessage)
 }
 
 func (s *Session) doShellText(ctx context.Context, op, text string) (*Element, error) {
-	sent, err := Parse([]byte(text)) // the library picks the MessageID and does not tell
-	if err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", op, s.target.Host, err)
+	id := pickedID(text)
+	if id == "" {
+		return nil, fmt.Errorf("%s on %s: the message has no MessageID", op, s.target.Host)
 	}
-	return s.do(ctx, request{op: op, id: sent.Child("Header").Value("MessageID"), envelope: text})
+	return s.do(ctx, request{op: op, id: id, envelope: text})
+}
+
+// pickedID finds what the library picked and does not tell. It is an UUID, which XML writes as it is, in the header:
+// what callers may choose comes after it.
+func pickedID(text string) string {
+	_, rest, _ := strings.Cut(text, "MessageID>")
+	id, _, ok := strings.Cut(rest, "<")
+	if !ok {
+		return ""
+	}
+	return strings.TrimSpace(id)
 }
