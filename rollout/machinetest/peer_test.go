@@ -46,7 +46,7 @@ type stage struct {
 	dir  string
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t testing.TB) *stage {
 	t.Helper()
 	s := &stage{dir: t.TempDir()}
 	var kdc *logontest.KDC
@@ -89,7 +89,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-func (s *stage) write(t *testing.T, name, text string) string {
+func (s *stage) write(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(s.dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
