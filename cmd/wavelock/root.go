@@ -114,6 +114,7 @@ EXIT STATUS
 		newAssess(a),
 		newCensus(a),
 		newDrift(a),
+		newProbe(a),
 		newVerify(a),
 		newReport(a),
 		newServe(a),
@@ -130,6 +131,7 @@ EXIT STATUS
 		newAbort(a),
 		newApprove(a),
 		newRollback(a),
+		newRestore(a),
 		newDemo(a),
 		newLab(a),
 	)

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/pem"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"wavelock/rollout"
+	"wavelock/rollout/machine"
+)
+
+func newProbe(a *app) *cobra.Command {
+	var o probeOptions
+	c := &cobra.Command{
+		Use: "probe HOST...", GroupID: "look", Args: cobra.MinimumNArgs(1),
+		Short: "Prove HTTPS of some hosts from this computer, whichever it is",
+		Long: `Make the proof that a campaign makes, from here: a new connection to 5986, the
+chain to the enterprise roots, name, usage, dates, the same certificate presented,
+configured and bound, and an authenticated call that the host itself answers. A
+proof from the controller is none for its users: network rules often let only
+5985 pass. Run it where the host's clients are.
+
+It needs no database. With --ca-file it needs no configuration either: --user
+names the account, whose password is asked for or read from --password-file; on
+Windows it is whoever runs it. The account needs rights to read the listener.
+Nothing is changed. Ends with 9 when a host could not be proved.`,
+		Example: "  wavelock probe web01.corp.example\n" +
+			"  wavelock probe web01.corp.example --ca-file root.pem --user 'CORP\\ann'",
+		RunE: func(c *cobra.Command, args []string) error { return a.probe(c.Context(), args, o) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.CAFile, "ca-file", "", "PEM file of the enterprise roots; no configuration is read")
+	f.StringVar(&o.User, "user", "", "with --ca-file: CORP\\name (default on Windows: who runs it)")
+	f.StringVar(&o.PasswordFile, "password-file", "", "with --ca-file: file with the password (default: it is asked for)")
+	f.StringVar(&o.Resolver, "resolver", "", "with --ca-file: DNS server as ip:port (default: the system's)")
+	f.IntVar(&o.Port, "port", 0, "of HTTPS (default 5986)")
+	return c
+}
+
+type probeOptions struct {
+	CAFile, User, PasswordFile, Resolver string
+	Port                                 int
+}
+
+// probed is what probe says of one host.
+type probed struct {
+	Host    rollout.HostID `json:"host"`
+	OK      bool           `json:"ok"`
+	Reason  rollout.Reason `json:"reason,omitempty"`
+	Reached string         `json:"reached,omitempty"` // how far it got
+	Detail  string         `json:"detail,omitempty"`
+	Hint    string         `json:"hint,omitempty"`
+	Proof   *rollout.Proof `json:"proof,omitempty"`
+}
+
+// surroundings are the configuration and the roots: from the configuration and the
+// directory, or from the flags alone.
+func (a *app) surroundings(ctx context.Context, o probeOptions) (Config, [][]byte, error) {
+	if o.CAFile == "" {
+		cfg, err := loadConfig(a.config)
+		if err != nil {
+			return cfg, nil, err
+		}
+		d, err := a.openDirectory(ctx, cfg)
+		if err != nil {
+			return cfg, nil, err
+		}
+		defer d.Close()
+		roots, err := d.Roots(ctx)
+		if err != nil {
+			return cfg, nil, directoryError(err)
+		}
+		return cfg, roots.Trusted(), nil
+	}
+	cfg := defaultConfig()
+	cfg.Resolver = o.Resolver
+	cr := Credential{Kind: "windows"}
+	if o.User != "" {
+		cr = Credential{Kind: "ntlm", User: o.User, PasswordFile: o.PasswordFile}
+	}
+	cfg.Credentials = map[string]Credential{hostsCredential: cr}
+	if err := cr.validate(); err != nil {
+		return cfg, nil, failWith(exitUsage, `name an account with --user 'CORP\name'`, "%w", err)
+	}
+	b, err := os.ReadFile(o.CAFile)
+	if err != nil {
+		return cfg, nil, failWith(exitUsage, "--ca-file has to be a PEM file with the enterprise roots", "read %s: %w", o.CAFile, unwrapPath(err))
+	}
+	var roots [][]byte
+	for {
+		block, rest := pem.Decode(b)
+		if block == nil {
+			break
+		}
+		if block.Type == "CERTIFICATE" {
+			roots = append(roots, block.Bytes)
+		}
+		b = rest
+	}
+	if len(roots) == 0 {
+		return cfg, nil, failWith(exitUsage, "--ca-file has to be a PEM file with the enterprise roots", "there is no certificate in %s", o.CAFile)
+	}
+	return cfg, roots, nil
+}
+
+func (a *app) probe(ctx context.Context, names []string, o probeOptions) error {
+	cfg, roots, err := a.surroundings(ctx, o)
+	if err != nil {
+		return err
+	}
+	cfg.Policy.Port = cmp.Or(o.Port, cfg.Policy.Port)
+	logins, err := a.hostLogins(cfg)
+	if err != nil {
+		return err
+	}
+	defer logins.close()
+	fleet, err := a.fleet(cfg, logins, roots, cfg.Policy)
+	if err != nil {
+		return err
+	}
+	rows := make([]probed, len(names))
+	var g errgroup.Group
+	g.SetLimit(cfg.Limits.Parallel)
+	for i, name := range names {
+		g.Go(func() error {
+			rows[i] = probeOne(ctx, fleet, hostNamed(name), cfg.Limits.StepTime.D())
+			return nil
+		})
+	}
+	_ = g.Wait() // the rows carry the errors
+	return a.showProbes(rows)
+}
+
+// hostNamed is a host of which only the full name is known.
+func hostNamed(name string) rollout.Host {
+	id := trimDot(name)
+	_, domain, _ := strings.Cut(id, ".")
+	return rollout.Host{ID: rollout.HostID(id), Domain: domain}
+}
+
+func probeOne(ctx context.Context, fleet *machine.Fleet, h rollout.Host, limit time.Duration) probed {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	row := probed{Host: h.ID}
+	m, err := fleet.Open(ctx, h)
+	if err != nil {
+		row.Reason, row.Detail = rollout.ReasonInternal, err.Error()
+		return row
+	}
+	defer m.Close()
+	p, err := m.Probe(ctx)
+	if err == nil {
+		row.OK, row.Proof = true, &p
+		return row
+	}
+	row.Reason, row.Detail = rollout.ReasonProtocol, err.Error()
+	var f *rollout.Failure
+	if errors.As(err, &f) {
+		row.Reason = f.Reason
+	}
+	row.Reached, row.Hint = m.Reached(ctx), row.Reason.Hint()
+	return row
+}
+
+func (a *app) showProbes(rows []probed) error {
+	t := table{head: []string{"HOST", "VERDICT", "CERTIFICATE", "VALID UNTIL", "TLS", "ADDRESS", "DETAIL"}}
+	bad := 0
+	for _, r := range rows {
+		if r.OK {
+			t.add(r.Host, "proved", r.Proof.Wire.Short(), r.Proof.NotAfter.Format(time.DateOnly), r.Proof.TLS, r.Proof.Address, "the host answered as "+r.Proof.Answered)
+			continue
+		}
+		bad++
+		t.add(r.Host, r.Reason, "", "", "", "", r.Reached+"; "+r.Detail)
+	}
+	if err := t.write(a.out, a.output, rows); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return failWith(exitFindings, "each row says how far it got; wavelock explain tells what a code means", "%d of %s could not be proved from here", bad, plural(len(rows), "host"))
+	}
+	return nil
+}

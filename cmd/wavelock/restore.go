@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"wavelock/rollout"
+)
+
+func newRestore(a *app) *cobra.Command {
+	var fromHost bool
+	var o runOptions
+	c := &cobra.Command{
+		Use: "restore HOST...", GroupID: "roll", Args: cobra.MinimumNArgs(1),
+		Short: "Put hosts back from the before-image that each keeps of itself",
+		Long: `Put hosts back to what they were before wavelock first wrote to them, from the
+before-image in their own registry: the HTTP listener first, then what was added
+goes. It needs nothing of an earlier database, which may be lost. What is done is
+kept in the database of the configuration as a campaign of its own.
+
+Where the database is there, wavelock rollback puts a whole campaign back.`,
+		Example:           "  wavelock restore web01.corp.example web02.corp.example --from-host",
+		ValidArgsFunction: a.completeHosts(),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !fromHost {
+				return failWith(exitUsage, "add --from-host, or put a campaign back with wavelock rollback", "restore works from the hosts' own before-images alone")
+			}
+			cfg, err := loadConfig(a.config)
+			if err != nil {
+				return err
+			}
+			return a.restore(c.Context(), cfg, args, o)
+		},
+	}
+	c.Flags().BoolVar(&fromHost, "from-host", false, "use the before-image that each host keeps")
+	c.Flags().BoolVar(&o.Yes, "yes", false, "do it without being asked")
+	return c
+}
+
+// restore makes a campaign in which it is not known what was done to the hosts, and
+// that is rolled back: the engine puts them back as it does with any other.
+func (a *app) restore(ctx context.Context, cfg Config, names []string, o runOptions) error {
+	plan, err := a.restorePlan(ctx, cfg, names)
+	if err != nil {
+		return err
+	}
+	if !o.Yes {
+		if err := a.ask(plan); err != nil {
+			return err
+		}
+	}
+	if err := a.beginRestore(ctx, cfg, plan); err != nil {
+		return err
+	}
+	return a.run(ctx, cfg, plan, runOptions{Yes: true})
+}
+
+func (a *app) restorePlan(ctx context.Context, cfg Config, names []string) (rollout.Plan, error) {
+	computers, roots, err := a.inventory(ctx, cfg)
+	if err != nil {
+		return rollout.Plan{}, err
+	}
+	now := a.now()
+	in := rollout.Intent{ID: rollout.CampaignID("restore-" + now.UTC().Format("20060102-150405.000")), Made: now, MadeBy: person(), Goal: rollout.GoalSecure,
+		Policy: cfg.Policy, Roots: roots, Waves: []rollout.WaveRule{{Name: "all", InFlight: cfg.Limits.Parallel, Limit: len(names)}}}
+	var subjects []rollout.Subject
+	for _, name := range names {
+		h := hostNamed(name)
+		i := slices.IndexFunc(computers, func(f found) bool { return f.Host.ID == h.ID })
+		switch {
+		case i >= 0:
+			h = computers[i].Host
+		case h.Domain == "":
+			return rollout.Plan{}, failWith(exitUsage, "use full names; wavelock discover lists them", "the directory has no %q among the selected computers", name)
+		}
+		h.Roles, h.Cluster = nil, "" // nobody waits for anybody on the way back
+		subjects = append(subjects, rollout.Subject{Host: h, Observation: rollout.Observation{Host: h.ID}})
+	}
+	p := rollout.NewPlan(in, subjects)
+	if err := p.Validate(); err != nil {
+		return p, fmt.Errorf("plan the way back: %w", err)
+	}
+	return p, nil
+}
+
+// beginRestore writes what is known: nothing of what was done to the hosts, and that
+// a person wants them back.
+func (a *app) beginRestore(ctx context.Context, cfg Config, plan rollout.Plan) error {
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	event := func(k rollout.EventKind) rollout.Event {
+		return rollout.Event{Campaign: plan.ID, At: a.now(), Actor: person(), Kind: k}
+	}
+	if err := j.Create(ctx, plan, event(rollout.EvCreated)); err != nil {
+		return err
+	}
+	_, err = j.Append(ctx, restoreEvents(plan, event)...)
+	return err
+}
+
+func restoreEvents(plan rollout.Plan, event func(rollout.EventKind) rollout.Event) []rollout.Event {
+	approved := event(rollout.EvApproved)
+	approved.Detail = plan.Hash()
+	events := []rollout.Event{approved}
+	for i, w := range plan.Waves {
+		for _, id := range w.Hosts {
+			began, ended := event(rollout.EvAction), event(rollout.EvSettled)
+			for _, e := range []*rollout.Event{&began, &ended} {
+				e.Host, e.Wave, e.Action, e.Attempt = id, i+1, rollout.ActObserve, 1
+			}
+			ended.Outcome, ended.Reason = rollout.Unknown, rollout.ReasonInterrupted
+			ended.Detail = "what was done to it before is not in this database"
+			events = append(events, began, ended)
+		}
+	}
+	back := event(rollout.EvRollback)
+	back.Detail = "put back from the before-image on the host"
+	return append(events, back)
+}
