@@ -183,6 +183,10 @@ func (sd *SecurityDescriptor) mayWrite(sid string) bool {
 		}
 	}
 	return slices.ContainsFunc(sd.ACEs, func(a ACE) bool {
-		return a.ObjectType != "" && a.Mask&(rightWriteProperty|rightGenericAll) != 0 && a.SID == sid && sd.gives(sid, rightWriteProperty, a.ObjectType)
+		return a.ObjectType != "" && !a.enrollsOnly() && a.Mask&(rightWriteProperty|rightGenericAll) != 0 && a.SID == sid && sd.gives(sid, rightWriteProperty, a.ObjectType)
 	})
 }
+
+// enrollsOnly reports whether the entry is about a right to enroll: its identifier names no attribute, so the write
+// that Windows' own templates carry beside it (RPWPCR) gives nothing.
+func (a ACE) enrollsOnly() bool { return a.ObjectType == guidEnroll || a.ObjectType == guidAutoEnroll }

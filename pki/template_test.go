@@ -168,11 +168,17 @@ func TestDangerousShapes(t *testing.T) {
 		"ESC2 by no purpose":                      {func(p *Template, _ *Use) { p.EKUs = nil }, []string{"esc2"}},
 		"ESC3, an enrollment agent for computers": {func(p *Template, _ *Use) { p.EKUs = []string{usageServerAuth, usageEnrollmentAgt} }, []string{"esc3"}},
 		"ESC4 by ownership":                       {func(p *Template, _ *Use) { p.SecurityDescriptor = sddl(t, "O:DUG:EAD:PAI"+enrollFor("DC")) }, []string{"esc4"}},
-		"ESC4 by one attribute":                   {func(p *Template, _ *Use) { p.SecurityDescriptor = descriptors(t)["one-attribute"].bytes }, []string{"esc4"}},
-		"ESC4 by no DACL":                         {func(p *Template, _ *Use) { p.SecurityDescriptor = descriptors(t)["no-dacl"].bytes }, []string{"esc4"}},
-		"a delegated administrator is a warning":  {func(p *Template, _ *Use) { p.SecurityDescriptor = descriptors(t)["delegated"].bytes }, []string{"template-writable"}},
-		"ESC9 on a logon":                         {func(p *Template, _ *Use) { p.EnrollmentFlags, p.EKUs = 0x80020, logon }, []string{"esc9"}},
-		"no SID on a server's certificate":        {func(p *Template, _ *Use) { p.EnrollmentFlags = 0x80020 }, nil},
+		"the write beside Windows' own enroll rights gives nothing": {func(p *Template, _ *Use) {
+			p.SecurityDescriptor = sddl(t, templateHead+"(OA;;RPWPCR;"+guidEnroll+";;DC)(OA;;RPWPCR;"+guidAutoEnroll+";;DC)")
+		}, nil},
+		"a general write beside the enroll right does": {func(p *Template, _ *Use) {
+			p.SecurityDescriptor = sddl(t, templateHead+"(OA;;RPWPCR;"+guidEnroll+";;DC)(A;;WP;;;DC)")
+		}, []string{"esc4"}},
+		"ESC4 by one attribute":                  {func(p *Template, _ *Use) { p.SecurityDescriptor = descriptors(t)["one-attribute"].bytes }, []string{"esc4"}},
+		"ESC4 by no DACL":                        {func(p *Template, _ *Use) { p.SecurityDescriptor = descriptors(t)["no-dacl"].bytes }, []string{"esc4"}},
+		"a delegated administrator is a warning": {func(p *Template, _ *Use) { p.SecurityDescriptor = descriptors(t)["delegated"].bytes }, []string{"template-writable"}},
+		"ESC9 on a logon":                        {func(p *Template, _ *Use) { p.EnrollmentFlags, p.EKUs = 0x80020, logon }, []string{"esc9"}},
+		"no SID on a server's certificate":       {func(p *Template, _ *Use) { p.EnrollmentFlags = 0x80020 }, nil},
 		"ESC13 by a linked policy": {func(p *Template, u *Use) {
 			p.EKUs, p.IssuancePolicies, u.LinkedPolicies = logon, []string{"1.2", policy}, map[string]string{policy: "CN=Tier 0"}
 		}, []string{"esc13"}},
