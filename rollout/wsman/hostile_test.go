@@ -156,6 +156,12 @@ func TestHostileHosts(t *testing.T) {
 		"a huge answer": {secure: true, spoil: func(l *listener) spoiler {
 			return clearAnswer(200, soapType, strings.Repeat("x", 5<<20))
 		}, is: protocolError},
+		"a gigabyte, as it says": {secure: true, spoil: func(l *listener) spoiler {
+			return raw("HTTP/1.1 200 OK\r\nContent-Type: " + soapType + "\r\nContent-Length: 1073741824\r\n\r\n<s:Env")
+		}, is: protocolError},
+		"a gigabyte in clear": {spoil: func(l *listener) spoiler {
+			return raw("HTTP/1.1 200 OK\r\nContent-Type: " + soapType + "\r\nContent-Length: 1073741824\r\n\r\n<s:Env")
+		}, is: protocolError},
 		"a huge answer in chunks": {secure: true, spoil: func(l *listener) spoiler {
 			return func(w http.ResponseWriter, _ *http.Request, _ *serverConn, _ []byte) bool {
 				w.Header().Set("Content-Type", soapType)
