@@ -141,7 +141,7 @@ func (d *drill) clock(dec Decision) {
 		d.now = dec.Wake
 		return
 	}
-	d.now = d.now.Add(time.Duration(rapid.IntRange(1, 3600).Draw(d.t, "seconds")) * time.Second)
+	d.now = d.now.Add(time.Duration(rapid.SampledFrom([]int{1, 60, 1800, 3600, 4 * 3600}).Draw(d.t, "seconds")) * time.Second)
 }
 
 // person does one thing that people do.
@@ -155,7 +155,7 @@ func (d *drill) person() {
 	if (e.Kind == EvAborted || e.Kind == EvRollback) && rapid.IntRange(0, 3).Draw(d.t, "really") > 0 {
 		return
 	}
-	e.Actor = "ann"
+	e.Actor = rapid.SampledFrom([]string{"ann", "bob"}).Draw(d.t, "who")
 	d.write(e)
 }
 
@@ -182,14 +182,14 @@ func (d *drill) peace() {
 
 func (d *drill) helpfulPerson() {
 	switch {
-	case d.approved != d.p.Hash():
+	case d.approved != d.p.Hash(), d.planStale():
 		d.write(Event{Kind: EvApproved, Actor: "ann", Detail: d.p.Hash()})
 	case d.paused, d.halted > 0:
 		d.write(Event{Kind: EvResumed, Actor: "ann"})
 	default:
 		for n := range d.p.Waves {
 			if d.waves[n].status == WaveWaiting {
-				d.write(Event{Kind: EvApproved, Actor: "ann", Wave: n + 1})
+				d.write(Event{Kind: EvApproved, Actor: rapid.SampledFrom([]string{"ann", "bob"}).Draw(d.t, "approves"), Wave: n + 1})
 				return
 			}
 		}

@@ -39,6 +39,9 @@ type decider struct {
 	s   *State
 	now time.Time
 	d   Decision
+
+	begun map[bucket]int // hosts that this decision lets begin
+	late  bool           // there is a host whose brown-out would not end in this window
 }
 
 func (d *decider) decide() {
@@ -52,6 +55,8 @@ func (d *decider) decide() {
 		d.hold("the plan waits for an approval of its hash")
 	case s.Approved != s.hashOf(d.p):
 		d.hold("the plan is not the one that was approved")
+	case s.Rollback == "" && s.Aborted == "" && ApprovalExpired(d.p, s, d.now):
+		d.hold("the plan waits for an approval: that of %s has expired", s.By)
 	case s.Rollback != "":
 		d.rollBack()
 	case s.Aborted != "":
@@ -82,6 +87,9 @@ func (d *decider) wake(at time.Time) {
 
 func (d *decider) act(id HostID, kind ActionKind, wave int, why string) {
 	h := d.s.Hosts[id]
+	if kind == ActRestore {
+		d.count(id) // it does not wait for room, and takes it
+	}
 	d.d.Actions = append(d.d.Actions, Action{Host: id, Kind: kind, Wave: wave, Attempt: h.Attempt + 1, Why: why})
 }
 
@@ -194,14 +202,16 @@ func (d *decider) forward() {
 }
 
 func (d *decider) open(n int) {
-	w, last := d.wave(n), n == len(d.s.Waves)
+	last := n == len(d.s.Waves)
 	switch {
 	case d.s.Paused != "":
 		d.hold("paused by %s", d.s.Paused)
-	case !last && w.Approval && d.s.Waves[n-1].Approved == "":
-		d.hold("wave %d waits for an approval", n)
 	case last && len(d.s.waiting) == 0:
 		d.event(Event{Kind: EvWavePassed, Wave: n})
+	case d.needsApproval(n) != "":
+		d.hold("wave %d waits for %s", n, d.needsApproval(n))
+	case !d.s.calendar.open(d.now):
+		d.outside()
 	default:
 		d.event(Event{Kind: EvWaveOpened, Wave: n})
 	}
@@ -234,7 +244,8 @@ func (d *decider) work(n int) {
 	if d.s.Paused != "" {
 		d.hold("paused by %s", d.s.Paused)
 	}
-	soaking := 0
+	soaking, crowded := 0, 0
+	inside := d.s.calendar.open(d.now)
 	for _, id := range members {
 		h := d.s.Hosts[id]
 		if h.settled() || h.mustReturn() {
@@ -246,17 +257,61 @@ func (d *decider) work(n int) {
 			d.wake(h.Again)
 			continue
 		}
-		if h.Running == "" && room > 0 && d.d.Hold == "" {
-			room--
-			d.act(id, d.s.goal[h.Next], n, "")
+		if h.Running != "" || room <= 0 || d.d.Hold != "" || !(inside && d.inTime(h) || h.halfWay()) {
+			continue
 		}
+		if !d.roomFor(id) {
+			crowded++
+			continue
+		}
+		room--
+		d.act(id, d.s.goal[h.Next], n, "")
+	}
+	if !inside {
+		d.outside()
 	}
 	d.again(n, &room)
+	if crowded > 0 && len(d.d.Actions) == 0 {
+		d.hold("%d hosts wait until others of their zone, site or service are done", crowded)
+	}
+	if d.late && len(d.d.Actions) == 0 {
+		d.hold("a brown-out of %v would not end before the maintenance window closes", d.p.Policy.Quiesce)
+	}
 	if soaking > 0 {
 		d.hold("HTTP is narrowed on %d hosts, and it is watched who is turned away", soaking)
 	}
 	d.close(n, open)
 }
+
+// outside holds until the next window opens.
+func (d *decider) outside() {
+	opens := d.s.calendar.next(d.now, true)
+	if opens.IsZero() {
+		d.hold("no maintenance window opens any more; make a new plan")
+		return
+	}
+	d.wake(opens)
+	d.hold("outside the maintenance windows; the next one opens %s", opens.Format("Mon 2006-01-02 15:04 MST"))
+}
+
+// inTime reports whether what the host needs next can be brought to its end before the window closes. Only a brown-out
+// takes long enough to matter; the others are ended even when the window closes meanwhile.
+func (d *decider) inTime(h *HostState) bool {
+	if d.s.goal[h.Next] != ActQuiesce || !h.Narrowed.IsZero() {
+		return true
+	}
+	ends := d.s.calendar.next(d.now, false)
+	if ends.IsZero() || d.now.Add(d.p.Policy.Quiesce.D()).Before(ends) {
+		return true
+	}
+	opens := d.s.calendar.next(ends, true)
+	d.wake(opens)
+	d.late = true
+	return false
+}
+
+// halfWay reports whether HTTP is narrowed on the host: it goes on to its end, whatever the time.
+func (h *HostState) halfWay() bool { return !h.Narrowed.IsZero() }
 
 // again takes hosts back in that had waited for something and whose time has come.
 func (d *decider) again(n int, room *int) {
@@ -266,7 +321,7 @@ func (d *decider) again(n int, room *int) {
 			d.wake(h.Again)
 			continue
 		}
-		if d.spent(h) || *room <= 0 || d.d.Hold != "" {
+		if d.spent(h) || *room <= 0 || d.d.Hold != "" || !d.inTime(h) || !d.roomFor(id) {
 			continue
 		}
 		*room--

@@ -26,6 +26,8 @@ type drill struct {
 	bad  int  // how many of a hundred actions end badly until then
 
 	approved string
+	by       string // who approved the plan
+	at       time.Time
 	paused   bool
 	aborted  bool
 	rollback bool
@@ -52,11 +54,13 @@ type hostBook struct {
 	last    Outcome
 	due     time.Time
 	row     int // of the same outcome
+	narrow  bool
+	zone    Zone
 }
 
 type waveBook struct {
 	status   WaveStatus
-	approved bool
+	approved []Approval
 	soak     time.Time
 	failures int
 }
@@ -76,13 +80,21 @@ func drawPlan(t *rapid.T) *Plan {
 	p.Policy.Quiesce = Duration(rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "quiesce"))
 	p.Policy.Deferrals = rapid.IntRange(0, 3).Draw(t, "deferrals")
 	p.Policy.RestorePassed = rapid.Bool().Draw(t, "restore passed")
+	p.Policy.SecondPerson = rapid.IntRange(0, 3).Draw(t, "second person") == 0
+	p.Policy.ApprovalFor = Duration(rapid.SampledFrom([]time.Duration{0, 0, 8 * time.Hour}).Draw(t, "approval for"))
+	if rapid.IntRange(0, 2).Draw(t, "windows") == 0 {
+		p.Policy.Maintenance = Maintenance{Windows: []Window{{From: "22:00", To: "04:00"}}} // see insideWindow
+	}
+	if n := rapid.IntRange(0, 3).Draw(t, "at once in a zone"); n > 0 {
+		p.Policy.AtOnce = []Bound{{Each: "zone", Max: n}}
+	}
 	for n := range rapid.IntRange(1, 4).Draw(t, "waves") {
 		w := Wave{Name: fmt.Sprint("w", n+1), InFlight: rapid.IntRange(1, 4).Draw(t, "in flight"), Limit: rapid.IntRange(1, 3).Draw(t, "limit"),
 			Soak: Duration(rapid.SampledFrom([]time.Duration{0, 0, time.Hour}).Draw(t, "soak")), Approval: rapid.IntRange(0, 3).Draw(t, "approval") == 0}
 		for range rapid.IntRange(1, 6).Draw(t, "size") {
 			id := HostID(fmt.Sprintf("h%02d.corp.example", len(p.Hosts)))
 			w.Hosts = append(w.Hosts, id)
-			p.Hosts = append(p.Hosts, Planned{Host: Host{ID: id, Domain: "corp.example", OU: fmt.Sprint("corp.example/", len(p.Hosts)%3)}, Class: ClassHTTPOnly})
+			p.Hosts = append(p.Hosts, Planned{Host: Host{ID: id, Domain: "corp.example", OU: fmt.Sprint("corp.example/", len(p.Hosts)%3), Zone: Zone(fmt.Sprint("z", len(p.Hosts)%2))}, Class: ClassHTTPOnly})
 		}
 		p.Waves = append(p.Waves, w)
 	}
@@ -90,13 +102,13 @@ func drawPlan(t *rapid.T) *Plan {
 }
 
 func newDrill(t *rapid.T, p *Plan) *drill {
-	d := &drill{t: t, p: p, s: NewState(p), now: epoch, hosts: map[HostID]*hostBook{}, bad: rapid.SampledFrom([]int{0, 10, 30, 70}).Draw(t, "bad")}
+	d := &drill{t: t, p: p, s: NewState(p), now: epoch.Add(time.Duration(rapid.IntRange(0, 23).Draw(t, "hour")) * time.Hour), hosts: map[HostID]*hostBook{}, bad: rapid.SampledFrom([]int{0, 10, 30, 70}).Draw(t, "bad")}
 	if err := p.Validate(); err != nil {
 		t.Fatalf("the plan of the drill is unfit: %v", err)
 	}
 	for n, w := range p.Waves {
 		for _, id := range w.Hosts {
-			d.hosts[id] = &hostBook{wave: n + 1}
+			d.hosts[id] = &hostBook{wave: n + 1, zone: Zone(fmt.Sprint("z", len(d.order)%2))}
 			d.order = append(d.order, id)
 		}
 	}

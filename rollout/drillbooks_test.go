@@ -27,7 +27,7 @@ func (d *drill) bookCampaign(e Event) {
 			}
 		}
 	case EvApproved:
-		d.approved = e.Detail
+		d.approved, d.by, d.at = e.Detail, e.Actor, e.At
 	case EvPaused:
 		d.paused = true
 	case EvResumed:
@@ -47,7 +47,7 @@ func (d *drill) bookCampaign(e Event) {
 func (d *drill) bookWave(w *waveBook, e Event) {
 	switch e.Kind {
 	case EvApproved:
-		w.approved = true
+		w.approved = append(w.approved, Approval{By: e.Actor, At: e.At})
 	case EvWaveOpened:
 		w.status = WaveOpen
 	case EvWavePassed:
@@ -72,6 +72,12 @@ func (d *drill) bookHost(h *hostBook, e Event) {
 	case EvStepDone, EvStepFail:
 		h.open = false
 		h.step++
+		if e.Kind == EvStepDone && e.Step == StepNarrow {
+			h.narrow = true
+		}
+		if e.Kind == EvStepDone && e.Step == StepRestore {
+			h.narrow = false
+		}
 	case EvSettled:
 		d.bookEnd(h, e)
 	}
@@ -111,4 +117,50 @@ func (d *drill) soakOver(n int, now time.Time) bool {
 		}
 	}
 	return true
+}
+
+// insideWindow is the nightly window of drawPlan, computed in another way.
+func (d *drill) insideWindow() bool {
+	return len(d.p.Policy.Maintenance.Windows) == 0 || d.now.UTC().Hour() >= 22 || d.now.UTC().Hour() < 4
+}
+
+// mayBegin reports whether the time of the day lets a host go on.
+func (d *drill) mayBegin(h *hostBook) bool {
+	if h.narrow || len(d.p.Policy.Maintenance.Windows) == 0 {
+		return true
+	}
+	if !d.insideWindow() {
+		return false
+	}
+	if d.goal()[h.passed] != ActQuiesce {
+		return true
+	}
+	end := d.now.UTC().Truncate(24 * time.Hour).Add(4 * time.Hour)
+	if d.now.UTC().Hour() >= 22 {
+		end = end.Add(24 * time.Hour)
+	}
+	return d.now.Add(d.p.Policy.Quiesce.D()).Before(end)
+}
+
+func (d *drill) stale(at time.Time) bool {
+	return d.p.Policy.ApprovalFor > 0 && d.now.After(at.Add(d.p.Policy.ApprovalFor.D()))
+}
+
+// planStale reports whether the plan's approval was not made use of in time.
+func (d *drill) planStale() bool {
+	return d.approved == d.p.Hash() && d.waves[0].status == WaveWaiting && d.stale(d.at)
+}
+
+// waveApproved reports whether a wave has the approvals that it needs.
+func (d *drill) waveApproved(n int) bool {
+	second := d.p.Policy.SecondPerson && d.p.Goal == GoalClose
+	if n > len(d.p.Waves) || (!second && !d.p.Waves[n-1].Approval) {
+		return true
+	}
+	for _, a := range d.waves[n-1].approved {
+		if !d.stale(a.At) && (!second || a.By != d.by) {
+			return true
+		}
+	}
+	return false
 }

@@ -52,7 +52,10 @@ type Event struct {
 	Reason  Reason          `json:"reason,omitempty"`
 	Class   Class           `json:"class,omitempty"` // coverage as last seen
 	Detail  string          `json:"detail,omitempty"`
-	Until   time.Time       `json:"until,omitzero"` // soak, retry, pending
+	Why     string          `json:"why,omitempty"`    // of an approval: the person's reason
+	Ticket  string          `json:"ticket,omitempty"` // of an approval: the change ticket
+	Hash    string          `json:"hash,omitempty"`   // of an approval: the plan that was looked at
+	Until   time.Time       `json:"until,omitzero"`   // soak, retry, pending
 	Data    json.RawMessage `json:"data,omitempty"`
 }
 

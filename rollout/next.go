@@ -54,7 +54,7 @@ func Next(run HostRun, now time.Time) Step {
 		return run.stuck(StepInspect, now)
 	}
 	if run.Seen == nil || run.Failure != nil {
-		return Step{Kind: StepInspect, Brief: run.Action != ActObserve, Why: "nothing is done to a host that was not just looked at"}
+		return Step{Kind: StepInspect, Brief: run.Action != ActObserve, Wait: run.backoff(), Why: "nothing is done to a host that was not just looked at"}
 	}
 	if s, end := unreachable(run, now); end {
 		return s
@@ -67,6 +67,14 @@ func Next(run HostRun, now time.Time) Step {
 		return run.stuck(step.Kind, now)
 	}
 	return step
+}
+
+// backoff is how long to wait before what failed is tried again.
+func (run HostRun) backoff() time.Duration {
+	if run.Failure == nil || run.Tries < 1 {
+		return 0
+	}
+	return min(run.Policy.RetryWait.D()<<min(run.Tries-1, 20), time.Minute)
 }
 
 // stuck ends an action that goes round in circles.

@@ -148,6 +148,9 @@ func (p Plan) Validate() error {
 	if len(placed) != len(known) {
 		errs = append(errs, fmt.Errorf("%d hosts are in no wave", len(known)-len(placed)))
 	}
+	if err := p.Policy.Maintenance.validate(p.Made, p.Policy.Quiesce); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(append(errs, p.Policy.Validate())...)
 }
 
@@ -201,8 +204,14 @@ type WaveRule struct {
 	OU       string   `json:"ou,omitempty"`      // hosts in or below this canonical OU
 	Site     string   `json:"site,omitempty"`
 	Group    string   `json:"group,omitempty"`
-	InFlight int      `json:"in_flight"`
-	Limit    int      `json:"limit"`
+	Role     Role     `json:"role,omitempty"`
+	Hosts    []HostID `json:"hosts,omitempty"` // by name
+	InFlight int      `json:"in_flight,omitempty"`
+	Limit    int      `json:"limit,omitempty"`
+	// The same in percent of the wave's hosts; where a number is given as well, the smaller one counts.
+	InFlightPercent int `json:"in_flight_percent,omitempty"`
+	LimitPercent    int `json:"limit_percent,omitempty"`
+
 	Soak     Duration `json:"soak,omitempty"`
 	Approval bool     `json:"approval,omitempty"`
 }
@@ -242,7 +251,7 @@ func NewPlan(in Intent, subjects []Subject) Plan {
 	var order []Host
 	for _, s := range sorted(subjects) {
 		a := Assess(s.Host, s.Observation, in.Policy, in.Made)
-		if out, left := leaveOut(in.Goal, s.Host, a); left {
+		if out, left := leaveOut(in.Goal, s.Host, s.Observation, a); left {
 			p.Left = append(p.Left, out)
 			continue
 		}
@@ -254,6 +263,9 @@ func NewPlan(in Intent, subjects []Subject) Plan {
 	slices.SortStableFunc(order, func(a, b Host) int { return cmp.Compare(delicacy(a), delicacy(b)) })
 
 	p.Waves = fill(in.Waves, order)
+	if n := share(p.Policy.FailurePercent, len(order)); p.Policy.FailurePercent > 0 {
+		p.Policy.FailureLimit = min(p.Policy.FailureLimit, n)
+	}
 	for _, w := range p.Waves {
 		for _, id := range w.Hosts {
 			p.Hosts = append(p.Hosts, planned[id])
@@ -270,9 +282,13 @@ func sorted(subjects []Subject) []Subject {
 
 // leaveOut decides whether the plan leaves a host alone because its first action is
 // forbidden. A host that was merely not reachable stays in: it is deferred until it answers.
-func leaveOut(g Goal, h Host, a Assessment) (LeftOut, bool) {
+func leaveOut(g Goal, h Host, o Observation, a Assessment) (LeftOut, bool) {
 	out := LeftOut{Host: h.ID, OU: h.OU, Class: a.Class}
 	if len(g.Actions()) == 0 {
+		return out, true
+	}
+	if reason, detail := needless(g, o, a); reason != "" {
+		out.Reason, out.Detail = reason, detail
 		return out, true
 	}
 	if f, no := a.Blocking(g.Actions()[0]); no && f.Reason != ReasonNotObserved {
@@ -338,7 +354,7 @@ func quota(r WaveRule, total, left int, last bool) int {
 // take moves hosts that fit the rule into a new wave and returns the others. A
 // delicate host waits until nobody who is less delicate is left.
 func (f *filler) take(r WaveRule, order []Host, n int, last bool) []Host {
-	w := Wave{Name: r.Name, InFlight: r.InFlight, Limit: r.Limit, Soak: r.Soak, Approval: r.Approval}
+	w := Wave{Name: r.Name, Soak: r.Soak, Approval: r.Approval}
 	used := map[string]bool{}
 	var rest []Host
 	for _, h := range order {
@@ -351,6 +367,7 @@ func (f *filler) take(r WaveRule, order []Host, n int, last bool) []Host {
 		used[k] = k != ""
 		w.Hosts = append(w.Hosts, h.ID)
 	}
+	w.InFlight, w.Limit = r.sized(len(w.Hosts))
 	f.waves = append(f.waves, w)
 	return rest
 }
@@ -366,13 +383,8 @@ func (f *filler) spill(r WaveRule, order []Host) {
 }
 
 func (r WaveRule) matches(h Host) bool {
-	if r.OU != "" && !strings.EqualFold(h.OU, r.OU) && !strings.HasPrefix(strings.ToLower(h.OU), strings.ToLower(r.OU)+"/") {
-		return false
-	}
-	if r.Site != "" && !strings.EqualFold(h.Site, r.Site) {
-		return false
-	}
-	return r.Group == "" || slices.ContainsFunc(h.Groups, func(g string) bool { return strings.EqualFold(g, r.Group) })
+	return h.below(r.OU) && (r.Site == "" || strings.EqualFold(h.Site, r.Site)) && (r.Group == "" || h.in(r.Group)) &&
+		(r.Role == "" || h.Has(r.Role)) && (len(r.Hosts) == 0 || slices.Contains(r.Hosts, h.ID))
 }
 
 // Fingerprint is a short hash over what an approval rests on: who the host is,
@@ -404,4 +416,65 @@ func (o Observation) Fingerprint() string {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])
+}
+
+// share is so many percent of n, rounded down, and 1 at least.
+func share(percent, n int) int { return max(1, n*percent/100) }
+
+// sized are the limits of a wave of n hosts.
+func (r WaveRule) sized(n int) (inFlight, limit int) {
+	smaller := func(count, percent int) int {
+		switch {
+		case percent == 0:
+			return count
+		case count == 0:
+			return share(percent, n)
+		}
+		return min(count, share(percent, n))
+	}
+	return smaller(r.InFlight, r.InFlightPercent), smaller(r.Limit, r.LimitPercent)
+}
+
+// selects reports whether the rule is for some hosts only.
+func (r WaveRule) selects() bool {
+	return r.OU != "" || r.Site != "" || r.Group != "" || r.Role != "" || len(r.Hosts) > 0
+}
+
+// Validate names what is wrong with the rule.
+func (r WaveRule) Validate() error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(r.InFlight < 0 || r.Limit < 0 || r.Count < 0, "count, in_flight and limit are not negative")
+	bad(r.InFlight+r.InFlightPercent < 1, "in_flight or in_flight_percent has to be 1 at least")
+	bad(r.Limit+r.LimitPercent < 1, "limit or limit_percent has to be 1 at least")
+	for name, v := range map[string]int{"percent": r.Percent, "in_flight_percent": r.InFlightPercent, "limit_percent": r.LimitPercent} {
+		bad(v < 0 || v > 100, "%s: %d is not between 0 and 100", name, v)
+	}
+	bad(r.Count > 0 && r.Percent > 0, "count and percent are two answers to one question")
+	return errors.Join(errs...)
+}
+
+// Nobody lists the rules that are for some hosts only and that none of the subjects fits: a name that was mistyped
+// would else go unseen.
+func (in Intent) Nobody(subjects []Subject) []WaveRule {
+	return slices.DeleteFunc(slices.Clone(in.Waves), func(r WaveRule) bool {
+		return !r.selects() || slices.ContainsFunc(subjects, func(s Subject) bool { return r.matches(s.Host) })
+	})
+}
+
+// needless says why a goal has nothing to do on a host, where that can be told from what was seen.
+func needless(g Goal, o Observation, a Assessment) (Reason, string) {
+	switch {
+	case o.Via == "":
+		return "", "" // never seen
+	case g == GoalRenew && a.Class != ClassBoth && a.Class != ClassHTTPSOnly:
+		return ReasonNothingToRenew, "it has no HTTPS listener"
+	case g == GoalRestore && o.Image.Known && o.Image.Value == nil:
+		return ReasonNoImage, "the host carries no before-image of an earlier campaign"
+	}
+	return "", ""
 }

@@ -13,15 +13,22 @@ type Goal string
 
 // The goals.
 const (
-	GoalSecure Goal = "secure" // HTTPS beside HTTP
-	GoalClose  Goal = "close"  // HTTPS, then HTTP removed
+	GoalSecure  Goal = "secure"  // HTTPS beside HTTP
+	GoalClose   Goal = "close"   // HTTPS, then HTTP removed
+	GoalRenew   Goal = "renew"   // a fit certificate on hosts that have HTTPS; HTTP is left as it is
+	GoalRestore Goal = "restore" // back to the before-image that an earlier campaign left on the host
 )
+
+// Goals lists the goals in the order in which people meet them.
+func Goals() []Goal { return []Goal{GoalSecure, GoalClose, GoalRenew, GoalRestore} }
 
 // Actions lists what the goal does to a host, in order.
 func (g Goal) Actions() []ActionKind {
 	switch g {
-	case GoalSecure:
+	case GoalSecure, GoalRenew:
 		return []ActionKind{ActSecure}
+	case GoalRestore:
+		return []ActionKind{ActRestore}
 	case GoalClose:
 		return []ActionKind{ActSecure, ActClose}
 	}
@@ -58,15 +65,22 @@ type Policy struct {
 	ProofFresh Duration `json:"proof_fresh"` // HTTP is removed only this soon after a proof
 	MaxSkew    Duration `json:"max_skew"`    // clock difference that Kerberos and certificates bear
 
-	FailureLimit int      `json:"failure_limit"` // failed hosts in the whole campaign; reaching it stops the campaign
-	Retries      int      `json:"retries"`       // of a step, for errors of the kind that passes
-	DeferFor     Duration `json:"defer_for"`     // an unreachable host is tried again after this long
-	Deferrals    int      `json:"deferrals"`     // and at most so often
-	PollFor      Duration `json:"poll_for"`      // pending requests and awaited policies are looked at this often
-	RestoreTries int      `json:"restore_tries"` // before a host is left to a person
+	FailureLimit   int      `json:"failure_limit"`             // failed hosts in the whole campaign; reaching it stops the campaign
+	FailurePercent int      `json:"failure_percent,omitempty"` // the same in percent of its hosts; planning turns it into a number, and the smaller one counts
+	Retries        int      `json:"retries"`                   // of a step, for errors of the kind that passes
+	RetryWait      Duration `json:"retry_wait,omitzero"`       // before the first retry; it doubles with each, to a minute
+	DeferFor       Duration `json:"defer_for"`                 // an unreachable host is tried again after this long
+	Deferrals      int      `json:"deferrals"`                 // and at most so often
+	PollFor        Duration `json:"poll_for"`                  // pending requests and awaited policies are looked at this often
+	RestoreTries   int      `json:"restore_tries"`             // before a host is left to a person
 	// RestorePassed also takes back the hosts of a halted wave that had passed.
 	RestorePassed bool     `json:"restore_passed,omitempty"`
 	Waivers       []Waiver `json:"waivers,omitempty"`
+
+	Maintenance  Maintenance `json:"maintenance,omitzero"`    // when something may begin
+	AtOnce       []Bound     `json:"at_once,omitempty"`       // beside the waves' in_flight
+	SecondPerson bool        `json:"second_person,omitempty"` // each wave that removes HTTP waits for somebody else than who approved the plan
+	ApprovalFor  Duration    `json:"approval_for,omitzero"`   // an approval that was not made use of by then has expired; 0: it stays
 }
 
 // Revocation says what it means that nobody can say whether a certificate was
@@ -99,7 +113,7 @@ func DefaultPolicy() Policy {
 		Profiles:  []string{"domain", "private"},
 		UndoAfter: Duration(10 * time.Minute), ProofFresh: Duration(3 * time.Minute), MaxSkew: Duration(5 * time.Minute),
 		ClientsWithin: Duration(30 * 24 * time.Hour),
-		FailureLimit:  5, Retries: 2, DeferFor: Duration(time.Hour), Deferrals: 24,
+		FailureLimit:  5, Retries: 2, RetryWait: Duration(500 * time.Millisecond), DeferFor: Duration(time.Hour), Deferrals: 24,
 		PollFor: Duration(5 * time.Minute), RestoreTries: 12,
 	}
 }
@@ -121,7 +135,18 @@ func (p Policy) Validate() error {
 	bad(p.ProofFresh <= 0, "proof_fresh: HTTP is never removed without a fresh proof")
 	bad(p.ProofFresh > Duration(15*time.Minute), "proof_fresh: %v is not fresh; 15m at most", p.ProofFresh)
 	bad(p.FailureLimit < 1, "failure_limit: %d; the campaign has to stop at some number of failures, 1 at least", p.FailureLimit)
+	bad(p.FailurePercent < 0 || p.FailurePercent > 100, "failure_percent: %d is not between 0 and 100", p.FailurePercent)
 	bad(p.Retries < 0, "retries: %d is negative", p.Retries)
+	bad(p.RetryWait < 0, "retry_wait: %v is negative", p.RetryWait)
+	bad(p.ApprovalFor < 0, "approval_for: %v is negative", p.ApprovalFor)
+	for i, b := range p.AtOnce {
+		if err := b.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("at_once, entry %d: %w", i+1, err))
+		}
+	}
+	if _, err := p.Maintenance.read(); err != nil {
+		errs = append(errs, err)
+	}
 	bad(p.RestoreTries < 1, "restore_tries: %d; a failed host needs a way back", p.RestoreTries)
 	bad(p.DeferFor <= 0 || p.PollFor <= 0, "defer_for and poll_for: a positive time is needed")
 	p.badRoutes(bad)

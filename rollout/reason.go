@@ -91,6 +91,7 @@ const (
 	ReasonImageFailed           Reason = "before-image-not-saved"
 	ReasonRestoreFailed         Reason = "restore-failed"
 	ReasonNoImage               Reason = "no-before-image"
+	ReasonNothingToRenew        Reason = "nothing-to-renew"
 	ReasonInterrupted           Reason = "interrupted"
 	ReasonProtocol              Reason = "protocol-error"
 	ReasonTimeout               Reason = "timed-out"

@@ -41,7 +41,7 @@ func (d *drill) referee(dec Decision) {
 
 func (d *drill) refereeEvent(e Event) {
 	unapproved := d.approved != d.p.Hash() && !(e.Kind == EvFinished && (d.aborted || d.rollback)) // giving up needs no approval
-	if unapproved || d.finished {
+	if unapproved || d.finished || (d.planStale() && e.Kind != EvFinished) {
 		d.t.Fatalf("%s without an approval or after the end", e.Kind)
 	}
 	switch e.Kind {
@@ -49,8 +49,11 @@ func (d *drill) refereeEvent(e Event) {
 		if d.waves[e.Wave-1].status != WaveWaiting || !d.soakOver(e.Wave, d.now) || d.stopsForward() {
 			d.t.Fatalf("wave %d opens; earlier waves over: %v, stopped: %v", e.Wave, d.soakOver(e.Wave, d.now), d.stopsForward())
 		}
-		if e.Wave <= len(d.p.Waves) && d.p.Waves[e.Wave-1].Approval && !d.waves[e.Wave-1].approved {
+		if !d.waveApproved(e.Wave) {
 			d.t.Fatalf("wave %d opens without its approval", e.Wave)
+		}
+		if !d.insideWindow() {
+			d.t.Fatalf("wave %d opens at %v, outside the windows", e.Wave, d.now)
 		}
 	case EvWavePassed:
 		if d.waveOver(e.Wave) || d.halted > 0 || d.unsettled(e.Wave) > 0 || d.inFlight() > 0 {
@@ -188,6 +191,8 @@ func (d *drill) refereeForward(a Action, h *hostBook) {
 		d.t.Fatalf("%v while that wave is %s and earlier ones are over: %v", a, d.waves[a.Wave-1].status, d.soakOver(a.Wave, d.now))
 	case d.overBudget(a.Wave):
 		d.t.Fatalf("%v after %d failures of the wave and %d of the campaign", a, d.waves[a.Wave-1].failures, d.failures)
+	case !d.mayBegin(h):
+		d.t.Fatalf("%v at %v, outside the windows or too late", a, d.now)
 	case !d.ready(a.Host, a.Wave):
 		d.t.Fatalf("%v of a host that is %s, due %v, for the %d. time", a, h.last, h.due, h.row)
 	}
@@ -221,6 +226,29 @@ func (d *drill) refereeNumbers(dec Decision) {
 	if n := d.inFlight() + len(dec.Actions); n > d.room() {
 		d.t.Fatalf("%d hosts would be in flight, %d may", n, d.room())
 	}
+	left := d.zoneRoom(dec.Actions)
+	for _, a := range dec.Actions {
+		if z := d.hosts[a.Host].zone; a.Kind != ActRestore && left[z] < 0 {
+			d.t.Fatalf("%v makes too many at once in %s", a, z)
+		}
+	}
+}
+
+// zoneRoom is how many more hosts the bounds let begin in each zone, next to those in flight and the actions.
+func (d *drill) zoneRoom(actions []Action) map[Zone]int {
+	left := map[Zone]int{"z0": 1000, "z1": 1000}
+	if len(d.p.Policy.AtOnce) > 0 {
+		left["z0"], left["z1"] = d.p.Policy.AtOnce[0].Max, d.p.Policy.AtOnce[0].Max
+	}
+	for _, h := range d.hosts {
+		if h.running != "" {
+			left[h.zone]--
+		}
+	}
+	for _, a := range actions {
+		left[d.hosts[a.Host].zone]--
+	}
+	return left
 }
 
 // refereeWork finds out idleness: doing less than the rules allow is wrong too.
@@ -228,9 +256,20 @@ func (d *drill) refereeWork(dec Decision) {
 	if d.approved != d.p.Hash() || d.finished {
 		return
 	}
-	back, forward := d.work()
+	if d.planStale() && !d.rollback && !d.aborted {
+		if len(dec.Actions) > 0 {
+			d.t.Fatalf("%+v with an approval that has expired", dec)
+		}
+		return
+	}
+	back, zones := d.work()
 	room := max(0, d.room()-d.inFlight())
 	want := min(room, back)
+	left := d.zoneRoom(slices.DeleteFunc(slices.Clone(dec.Actions), func(a Action) bool { return a.Kind != ActRestore }))
+	forward := 0
+	for z, n := range zones {
+		forward += min(n, max(0, left[z]))
+	}
 	want += min(room-want, forward)
 	if len(dec.Actions) != want {
 		d.t.Fatalf("%d actions where %d to put back and %d forward could begin and there is room for %d: %+v", len(dec.Actions), back, forward, room, dec)
@@ -238,8 +277,9 @@ func (d *drill) refereeWork(dec Decision) {
 }
 
 // work counts what could begin now.
-func (d *drill) work() (back, forward int) {
+func (d *drill) work() (back int, forward map[Zone]int) {
 	open, doubt := 0, false
+	forward = map[Zone]int{}
 	for n := range d.waves {
 		if d.waves[n].status == WaveOpen {
 			open = n + 1
@@ -262,12 +302,12 @@ func (d *drill) work() (back, forward int) {
 		if may && (h.last != Unknown || !d.now.Before(h.due)) {
 			back++
 		}
-		if open > 0 && !may && d.ready(id, open) {
-			forward++
+		if open > 0 && !may && d.ready(id, open) && d.mayBegin(h) {
+			forward[h.zone]++
 		}
 	}
 	if d.stopsForward() || doubt {
-		forward = 0
+		clear(forward)
 	}
 	return back, forward
 }
@@ -287,12 +327,12 @@ func (d *drill) refereeIdle(dec Decision) {
 
 func (d *drill) needsPerson() bool {
 	switch {
-	case d.approved != d.p.Hash(), d.paused, d.halted > 0 && d.waves[d.halted-1].status == WaveEnded:
+	case d.approved != d.p.Hash(), d.planStale(), d.paused, d.halted > 0 && d.waves[d.halted-1].status == WaveEnded:
 		return true
 	}
-	for n, w := range d.p.Waves {
+	for n := range d.p.Waves {
 		if d.waves[n].status == WaveWaiting {
-			return w.Approval && !d.waves[n].approved
+			return !d.waveApproved(n + 1)
 		}
 	}
 	return false

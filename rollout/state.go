@@ -24,7 +24,8 @@ const (
 // WaveState is one wave in motion.
 type WaveState struct {
 	Status    WaveStatus
-	Approved  string    // by whom, where the plan asks for it
+	Approved  string // by whom last, where the plan asks for it
+	Approvals []Approval
 	SoakUntil time.Time // after it passed
 	Failures  int       // hosts that failed or whose outcome was unknown
 	// Joined are hosts of earlier waves that were deferred and are tried again here.
@@ -94,6 +95,7 @@ type State struct {
 	Seq      int64  // of the last event applied
 	Approved string // hash that was approved; empty before
 	By       string // who approved it
+	Approval Approval
 	Paused   string // who paused it, and why
 	Aborted  string
 	Rollback string // who asked for everything to be put back
@@ -109,6 +111,9 @@ type State struct {
 	goal     []ActionKind
 	inFlight int
 	waiting  map[HostID]bool // hosts for which later() holds
+	calendar calendar
+	buckets  map[HostID][]bucket // nil where the policy has no bounds
+	busy     map[bucket]int      // hosts in flight
 }
 
 // NewState is a campaign before its first event. The plan must not change any more.
@@ -117,6 +122,15 @@ func NewState(p *Plan) *State {
 		Hosts: make(map[HostID]*HostState, len(p.Hosts)), waiting: map[HostID]bool{}}
 	for i := range s.Waves {
 		s.Waves[i].Status = WaveWaiting
+	}
+	s.calendar, _ = p.Policy.Maintenance.read() // what cannot be read is never open
+	if len(p.Policy.AtOnce) > 0 {
+		s.buckets, s.busy = make(map[HostID][]bucket, len(p.Hosts)), map[bucket]int{}
+		for _, h := range p.Hosts {
+			if all := p.Policy.buckets(h.Host); len(all) > 0 {
+				s.buckets[h.Host.ID] = all
+			}
+		}
 	}
 	for i, w := range p.Waves {
 		for _, id := range w.Hosts {
@@ -172,7 +186,7 @@ func (s *State) applyCampaign(e Event) {
 	case EvStopped:
 		s.Stopped = true
 	case EvApproved:
-		s.Approved, s.By = e.Detail, e.Actor
+		s.Approved, s.By, s.Approval = e.Detail, e.Actor, approvalOf(e)
 	case EvPaused:
 		s.Paused = byAndWhy(e)
 	case EvResumed:
@@ -214,7 +228,10 @@ func (s *State) applyWave(e Event) {
 	w := &s.Waves[e.Wave-1]
 	switch e.Kind {
 	case EvApproved:
-		w.Approved = e.Actor
+		if e.Hash == "" || e.Hash == s.hash { // events of before they had a hash are of this plan, too
+			w.Approved = e.Actor
+			w.Approvals = append(w.Approvals, approvalOf(e))
+		}
 	case EvWaveOpened:
 		w.Status = WaveOpen
 	case EvWavePassed:
@@ -267,6 +284,7 @@ func (s *State) applyHost(h *HostState, e Event) {
 func (s *State) start(h *HostState, e Event) {
 	if h.Running == "" {
 		s.inFlight++
+		s.hold(e.Host, 1)
 	}
 	delete(s.waiting, e.Host)
 	if e.Wave > 0 && e.Wave != h.Wave && e.Wave <= len(s.Waves) {
@@ -309,8 +327,10 @@ func (h *HostState) learn(e Event) {
 func (s *State) settle(h *HostState, e Event) {
 	if h.Running != "" {
 		s.inFlight--
+		s.hold(e.Host, -1)
 	}
 	act := h.Running
+	asked := s.plan.Goal == GoalRestore && s.Rollback == "" // the way back is the way forward
 	if act == ActRestore && e.Outcome == Failed {
 		e.Outcome = NeedsHuman // or the same would be tried for ever
 	}
@@ -338,9 +358,14 @@ func (s *State) settle(h *HostState, e Event) {
 			h.Next++
 		}
 		h.Done = h.Next == len(s.goal)
-	case Failed, Unknown:
+	case Restored:
+		if h.Next < len(s.goal) && s.goal[h.Next] == ActRestore {
+			h.Next++
+		}
+		h.Done = s.plan.Goal == GoalRestore && h.Next == len(s.goal)
+	case Failed, Unknown, NeedsHuman:
 		// Once a host, and not for a way back that is hard: the budget is of what was done.
-		if !h.Failed && act != ActRestore {
+		if !h.Failed && ((act != ActRestore && e.Outcome != NeedsHuman) || asked) {
 			h.Failed = true
 			s.Failures++
 			s.Waves[h.Wave-1].Failures++

@@ -59,6 +59,8 @@ type Step struct {
 	Kind StepKind `json:"kind"`
 	Why  string   `json:"why,omitempty"`
 
+	Wait time.Duration `json:"wait,omitempty"` // before it is tried: what failed may pass by then
+
 	Brief      bool           `json:"brief,omitempty"` // inspect: without what only a report asks for
 	Campaign   string         `json:"campaign,omitempty"`
 	Thumbprint pki.Thumbprint `json:"thumbprint,omitempty"` // listen, prove, prove-closed: the certificate that must be there

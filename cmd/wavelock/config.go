@@ -160,6 +160,15 @@ func loadConfig(path string) (Config, error) {
 	for i := range cfg.Zones {
 		cfg.Zones[i].OU = canonicalOU(cfg.Zones[i].OU)
 	}
+	for i := range cfg.Waves {
+		cfg.Waves[i].OU = canonicalOU(cfg.Waves[i].OU)
+		for n, h := range cfg.Waves[i].Hosts {
+			cfg.Waves[i].Hosts[n] = rollout.HostID(strings.ToLower(string(h)))
+		}
+	}
+	for i := range cfg.Policy.AtOnce {
+		cfg.Policy.AtOnce[i].OU = canonicalOU(cfg.Policy.AtOnce[i].OU)
+	}
 	return cfg, nil
 }
 
@@ -228,12 +237,13 @@ func (c Config) validate() error {
 	c.Relay.validate(c, bad)
 	c.Observe.validate(bad)
 	c.Dashboard.validate(bad)
-	bad(c.Goal.Actions() == nil, "goal: %q is neither secure nor close", c.Goal)
+	bad(c.Goal.Actions() == nil, "goal: %q is none of secure, close, renew and restore", c.Goal)
 	bad(c.Limits.Parallel < 1 || c.Limits.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", c.Limits.Parallel)
 	bad(c.Limits.Timeout <= 0 || c.Limits.StepTime <= 0, "limits: timeout and step_time have to be positive")
 	for i, w := range c.Waves {
-		bad(w.InFlight < 1 || w.Limit < 1, "waves, entry %d: in_flight and limit have to be 1 at least", i+1)
-		bad(w.Percent < 0 || w.Percent > 100 || w.Count < 0, "waves, entry %d: percent is 0 to 100, count is not negative", i+1)
+		if err := w.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("waves, entry %d: %w", i+1, err))
+		}
 	}
 	bad(len(c.Waves) == 0, "waves: at least one is needed")
 	if err := c.Policy.Validate(); err != nil {

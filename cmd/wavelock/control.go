@@ -176,25 +176,31 @@ func takeBack(why *string) word {
 
 func newApprove(a *app) *cobra.Command {
 	var wave int
+	var ticket string
 	c := newWord(a, &cobra.Command{
 		Use:   "approve CAMPAIGN",
 		Short: "Approve a campaign's plan by its hash, or one wave that waits for it",
-		Example: `  wavelock approve spring
-  wavelock approve spring --wave 3 --why CHG0042`,
-	}, "%s is approved", func(why *string) word { return approval(&wave, why) })
+		Long: `Approve the plan that the journal has, or one of its waves. The journal keeps who
+approved it, when, why, the change ticket and the hash of the plan. Where the
+policy asks for a second person, waves that remove HTTP have to be approved by
+somebody else than the plan. An approval that was not made use of within
+policy.approval_for has expired.`,
+		Example: `  wavelock approve spring --ticket CHG0042
+  wavelock approve spring --wave 3 --ticket CHG0042 --why 'canaries were quiet'`,
+	}, "%s is approved", func(why *string) word { return approvalWith(&wave, why, &ticket) })
+	c.Flags().StringVar(&ticket, "ticket", "", "change ticket, for the journal")
 	c.Flags().IntVar(&wave, "wave", 0, "number of the wave, from 1; without it the plan itself")
 	return c
 }
 
-// approval binds the plan's approval to the hash of the plan in the journal.
-func approval(wave *int, why *string) word {
+func approval(wave *int, why *string) word { return approvalWith(wave, why, new(string)) }
+
+// approvalWith binds an approval to the hash of the plan in the journal.
+func approvalWith(wave *int, why, ticket *string) word {
 	return func(p *rollout.Plan, s *rollout.State) (rollout.Event, error) {
 		if *wave < 0 || *wave > len(p.Waves) {
 			return rollout.Event{}, failWith(exitUsage, "waves are counted from 1", "%s has no wave %d", p.ID, *wave)
 		}
-		if *wave > 0 {
-			return rollout.Event{Kind: rollout.EvApproved, Wave: *wave, Detail: *why}, unfinished(s)
-		}
-		return rollout.Event{Kind: rollout.EvApproved, Detail: p.Hash()}, unfinished(s)
+		return rollout.NewApproval(p, *wave, *why, *ticket), unfinished(s)
 	}
 }

@@ -123,6 +123,16 @@ policy:
   # census_for: 168h         # HTTP goes only where its clients were sampled for so long,
   # census_samples: 100      # and so often: wavelock census, or serve with observe.every
   failure_limit: 5           # failed hosts that stop the whole campaign
+  # failure_percent: 2       # the same in percent of its hosts; the smaller one counts
+  # second_person: true      # waves that remove HTTP wait for somebody else than who approved the plan
+  # approval_for: 72h        # an approval that was not made use of by then has expired
+  # maintenance:             # when something may begin; what has begun is ended
+  #   time_zone: Europe/Vienna
+  #   windows: [{days: [sat, sun], from: "22:00", to: "04:00"}]
+  #   blackout: [2026-12-20..2027-01-06]
+  # at_once:                 # beside the waves' in_flight
+  #   - {each: site, max: 5} # or zone, ou, domain, cluster, ca
+  #   - {group: "CN=Web Farm,OU=Groups,DC=corp,DC=example", max: 1}
 
 # Who comes first, how many at once, and how many failures stop a wave.
 waves:

@@ -32,8 +32,8 @@ observations and seed give the same waves.`,
 	f.StringVar(&o.Out, "out", o.Out, "file to write")
 	f.StringVar(&o.Name, "name", "", "name of the campaign (default: the file's name)")
 	f.Uint64Var(&o.Seed, "seed", 1, "decides who is a canary")
-	f.StringVar(&o.Goal, "goal", "", "secure or close (default: from the configuration)")
-	_ = c.RegisterFlagCompletionFunc("goal", completeFrom("secure", "close")) // the flag is there
+	f.StringVar(&o.Goal, "goal", "", "secure, close, renew or restore (default: from the configuration)")
+	_ = c.RegisterFlagCompletionFunc("goal", completeFrom("secure", "close", "renew", "restore")) // the flag is there
 	return c
 }
 
@@ -59,7 +59,7 @@ func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.
 		in.Goal = rollout.Goal(o.Goal)
 	}
 	if in.Goal.Actions() == nil {
-		return rollout.Plan{}, failWith(exitUsage, "use secure or close", "--goal %q is no goal", o.Goal)
+		return rollout.Plan{}, failWith(exitUsage, "use secure, close, renew or restore", "--goal %q is no goal", o.Goal)
 	}
 	subjects, left, err := a.subjects(ctx, cfg)
 	if err != nil {
@@ -85,6 +85,10 @@ func (a *app) planFor(ctx context.Context, cfg Config, in rollout.Intent, subjec
 	}
 	if in.Templates, err = a.templatesFor(ctx, cfg, d, hostsOf(subjects)); err != nil {
 		return rollout.Plan{}, err
+	}
+	if nobody := in.Nobody(subjects); len(nobody) > 0 {
+		return rollout.Plan{}, failWith(exitUsage, "see wavelock discover for the names of OUs, sites, groups and roles; remove the wave where nobody is meant",
+			"waves: %q matches none of the %s", nobody[0].Name, plural(len(subjects), "host"))
 	}
 	p := rollout.NewPlan(in, subjects)
 	p.Left = append(p.Left, left...)

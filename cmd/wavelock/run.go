@@ -158,9 +158,9 @@ func (a *app) ensureApproved(ctx context.Context, j *journal.Journal, plan rollo
 		return err
 	}
 	switch {
-	case state.Approved == plan.Hash(), state.Aborted != "", state.Rollback != "":
+	case state.Approved == plan.Hash() && !rollout.ApprovalExpired(&plan, state, a.now()), state.Aborted != "", state.Rollback != "":
 		return nil // the way back needs no approval
-	case state.Approved != "":
+	case state.Approved != "" && state.Approved != plan.Hash():
 		return failWith(exitPlan, "plan and approve again under another name", "the journal has an approval of %.12s for %s, this plan is %.12s", state.Approved, plan.ID, plan.Hash())
 	case !o.Yes:
 		if err := a.ask(plan); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"wavelock/rollout"
 )
@@ -105,6 +106,9 @@ func (w *worker) steps(ctx context.Context, run rollout.HostRun) error {
 		if step.Kind == rollout.StepFinish {
 			return w.settle(ctx, run, step)
 		}
+		if step.Wait > 0 {
+			pause(ctx, step.Wait)
+		}
 		if ctx.Err() != nil {
 			return w.leave(ctx)
 		}
@@ -116,6 +120,16 @@ func (w *worker) steps(ctx context.Context, run rollout.HostRun) error {
 		if err := w.note(run, step, res, failure); err != nil {
 			return err
 		}
+	}
+}
+
+// pause waits, or until the controller is told to stop.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -1,0 +1,70 @@
+package rollout
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Approval is a person's word for a plan or for one of its waves.
+type Approval struct {
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+	Why    string    `json:"why,omitempty"`
+	Ticket string    `json:"ticket,omitempty"` // change ticket
+	Hash   string    `json:"hash"`             // of the plan that was approved
+}
+
+// NewApproval is the event of a person's approval of the plan (wave 0) or of a wave, bound to the plan's hash.
+func NewApproval(p *Plan, wave int, why, ticket string) Event {
+	e := Event{Kind: EvApproved, Wave: wave, Detail: why, Why: why, Ticket: ticket, Hash: p.Hash()}
+	if wave == 0 {
+		e.Detail = e.Hash
+	}
+	return e
+}
+
+func approvalOf(e Event) Approval {
+	return Approval{By: e.Actor, At: e.At, Why: e.Why, Ticket: e.Ticket, Hash: e.Hash}
+}
+
+// expired reports whether an approval was not made use of in time. One that was made "later" than now, by a clock that
+// was set back, is as old as one made just now.
+func (p Policy) expired(a Approval, now time.Time) bool {
+	return p.ApprovalFor > 0 && now.Sub(a.At) > p.ApprovalFor.D()
+}
+
+// samePerson compares names as Windows and its directory do.
+func samePerson(a, b string) bool {
+	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
+}
+
+// removes reports whether the campaign takes HTTP away or narrows it.
+func (p *Plan) removes() bool { return slices.Contains(p.Goal.Actions(), ActClose) }
+
+// needsApproval says in words which approval a wave still waits for; it is empty when there is none.
+func (d *decider) needsApproval(n int) (why string) {
+	second := d.p.Policy.SecondPerson && d.p.removes()
+	if n > len(d.p.Waves) || (!d.p.Waves[n-1].Approval && !second) {
+		return ""
+	}
+	why = "an approval"
+	if second {
+		why = "the approval of a second person, as HTTP is removed in it: somebody else than " + d.s.By
+	}
+	for _, a := range d.s.Waves[n-1].Approvals {
+		switch {
+		case second && samePerson(a.By, d.s.By):
+		case d.p.Policy.expired(a, d.now):
+			why = "an approval: that of " + a.By + " has expired"
+		default:
+			return ""
+		}
+	}
+	return why
+}
+
+// ApprovalExpired reports whether the plan's approval has expired before anything was begun.
+func ApprovalExpired(p *Plan, s *State, now time.Time) bool {
+	return s.Waves[0].Status == WaveWaiting && p.Policy.expired(s.Approval, now)
+}
