@@ -27,13 +27,13 @@ type Window struct {
 // calendar is a Maintenance that was read. The zero calendar is always open.
 type calendar struct {
 	zone    *time.Location
-	windows []span
+	windows []opening
 	dark    [][2]int // first and last day, as yyyymmdd
 	broken  bool     // it could not be read: then nothing is open
 }
 
-// span is a window in minutes of the day.
-type span struct {
+// opening is a window in minutes of the day.
+type opening struct {
 	days     [7]bool // by time.Weekday
 	from, to int
 }
@@ -79,7 +79,7 @@ func (m Maintenance) read() (calendar, error) {
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} // as time.Weekday counts them
 
-func (w Window) read() (s span, err error) {
+func (w Window) read() (s opening, err error) {
 	for _, name := range w.Days {
 		i := slices.Index(weekdays, strings.ToLower(name))
 		if i < 0 {
@@ -124,10 +124,10 @@ func (c calendar) open(at time.Time) bool {
 		return false
 	}
 	m, today := at.Hour()*60+at.Minute(), at.Weekday()
-	return len(c.windows) == 0 || slices.ContainsFunc(c.windows, func(s span) bool { return s.holds(m, today) })
+	return len(c.windows) == 0 || slices.ContainsFunc(c.windows, func(s opening) bool { return s.holds(m, today) })
 }
 
-func (s span) holds(m int, today time.Weekday) bool {
+func (s opening) holds(m int, today time.Weekday) bool {
 	if s.from < s.to {
 		return s.days[today] && s.from <= m && m < s.to
 	}
