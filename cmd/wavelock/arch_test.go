@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"rollout":             {"pki"},
 	"rollout/engine":      {"rollout", "pki"},
 	"rollout/journal":     {"rollout"},
+	"rollout/hook":        {"rollout"},
 	"rollout/web":         {"rollout"},
 	"rollout/wsman":       {"ldapdisco/logon"},
 	"rollout/machine":     {"rollout", "rollout/wsman", "pki", "ldapdisco/logon"},

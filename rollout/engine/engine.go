@@ -64,6 +64,10 @@ type Config struct {
 	Seen func(context.Context, rollout.Host, rollout.Observation)
 	// Stay keeps the engine running while hosts only wait for something else.
 	Stay bool
+	// Gate is asked before something begins; nil: nobody is.
+	Gate Gate
+	// Passing tells errors of the store that pass, such as a server that restarts. Nil: none does.
+	Passing func(error) bool
 }
 
 // Engine runs one campaign.
@@ -74,11 +78,14 @@ type Engine struct {
 	state *rollout.State
 	inbox map[int64]rollout.Event // written, not yet applied: an earlier one is missing
 
+	granted map[string]bool // what the gate said yes to
+
 	index  sync.Once
 	byHost map[rollout.HostID]int
 
-	kick chan struct{}
-	fail func(error)
+	kick    chan struct{}
+	failing sync.Once // sets fail
+	fail    func(error)
 }
 
 // Ending is how a run of the engine came to its end.
@@ -89,7 +96,8 @@ type Ending struct {
 
 // New is an engine that has not begun.
 func New(cfg Config) *Engine {
-	return &Engine{Config: cfg, state: rollout.NewState(cfg.Plan), inbox: map[int64]rollout.Event{}, kick: make(chan struct{}, 1)}
+	return &Engine{Config: cfg, state: rollout.NewState(cfg.Plan), inbox: map[int64]rollout.Event{}, granted: map[string]bool{},
+		kick: make(chan struct{}, 1)}
 }
 
 // Run works on the campaign until it is over, waits for a person or for
@@ -136,18 +144,30 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 	const look = 500 * time.Millisecond
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return e.ending(), nil
 		case <-e.kick:
 		case <-timer.C:
+		case <-sweep.C:
+			err = e.sweep(ctx)
 		}
-		d, err := e.tick(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return e.ending(), nil
-			}
+		var d rollout.Decision
+		if err == nil {
+			d, err = e.tick(ctx)
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return e.ending(), nil
+		case err != nil && e.passes(err):
+			e.Log.Warn("the journal cannot be reached; nothing is begun until it can", "err", err)
+			timer.Reset(2 * look)
+			continue
+		case err != nil:
 			return Ending{}, err
 		}
 		if d.Over || (d.Idle && !e.Stay) {
@@ -178,35 +198,42 @@ func (e *Engine) tick(ctx context.Context) (rollout.Decision, error) {
 		if err := e.catchUp(ctx); err != nil {
 			return rollout.Decision{}, err
 		}
-		d, settled, err := e.decide(ctx)
+		d, asks, settled, err := e.decide(ctx)
+		if err == nil && len(asks) > 0 {
+			err = e.ask(ctx, asks)
+		}
 		if err != nil || settled {
 			return d, err
 		}
 	}
 }
 
-// decide records one decision. It answers true when there is nothing more to decide now.
-func (e *Engine) decide(ctx context.Context) (rollout.Decision, bool, error) {
+// decide records one decision, unless a gate has to be asked first. It answers true when there is nothing more to
+// decide now.
+func (e *Engine) decide(ctx context.Context) (rollout.Decision, []Question, bool, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	_, version, err := e.Store.Position(ctx, e.Plan.ID)
 	if err != nil {
-		return rollout.Decision{}, false, err
+		return rollout.Decision{}, nil, false, err
 	}
 	if version > e.state.Seq {
-		return rollout.Decision{}, false, nil // somebody spoke meanwhile: look again
+		return rollout.Decision{}, nil, false, nil // somebody spoke meanwhile: look again
 	}
 	d := rollout.Decide(e.Plan, e.state, e.Now())
 	if len(d.Events) == 0 && len(d.Actions) == 0 {
-		return d, true, nil
+		return d, nil, true, nil
+	}
+	if asks := e.questions(d); len(asks) > 0 {
+		return d, asks, false, nil
 	}
 	events, jobs := e.translate(d)
 	written, ok, err := e.Store.Decide(ctx, e.Plan.ID, version, events, jobs)
 	if err != nil || !ok {
-		return d, false, err
+		return d, nil, false, err
 	}
 	e.take(written)
-	return d, false, nil
+	return d, nil, false, nil
 }
 
 func (e *Engine) translate(d rollout.Decision) ([]rollout.Event, []rollout.Job) {

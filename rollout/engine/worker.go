@@ -10,6 +10,13 @@ import (
 	"wavelock/rollout"
 )
 
+// Work takes up one job in a process that does not coordinate. It answers an error when the job has to be taken up
+// again.
+func (e *Engine) Work(ctx context.Context, job rollout.Job, fail func(error)) error {
+	e.failing.Do(func() { e.fail = fail })
+	return e.work(ctx, job)
+}
+
 // work takes one action on one host through its steps. It answers an error only
 // when the job has to be taken up again: the process is stopping, or the journal
 // could not be written.
@@ -44,7 +51,7 @@ func (e *Engine) stop(err error) error {
 	case errors.As(err, &stale) && stale.Stale():
 		e.Log.Warn("another worker has taken this host over", "err", err)
 		return nil
-	case errors.Is(err, errStopping), errors.Is(err, context.Canceled):
+	case errors.Is(err, errStopping), errors.Is(err, context.Canceled), e.passes(err): // it is taken up again
 	default:
 		e.fail(err)
 	}

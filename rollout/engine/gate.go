@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"wavelock/rollout"
+)
+
+// Gate lets somebody outside stop what is about to begin.
+type Gate interface {
+	// Ask answers nil for a yes. Anything else pauses the campaign.
+	Ask(ctx context.Context, q Question) error
+}
+
+// QuestionKind says what a gate is asked.
+type QuestionKind string
+
+// The questions.
+const (
+	AskCampaign QuestionKind = "campaign" // before the first wave opens
+	AskWave     QuestionKind = "wave"     // before a wave opens
+	AskRemoval  QuestionKind = "removal"  // before HTTP is narrowed or removed on some hosts
+)
+
+// Question is what a gate is asked before something begins. After a crash, or a pause, it may be asked the same again.
+type Question struct {
+	Kind  QuestionKind
+	Wave  int
+	Hosts []rollout.HostID
+}
+
+// questions are those that a decision raises and that were not answered with yes before. Callers hold mu.
+func (e *Engine) questions(d rollout.Decision) []Question {
+	if e.Gate == nil {
+		return nil
+	}
+	var all []Question
+	for _, ev := range d.Events {
+		if ev.Kind != rollout.EvWaveOpened {
+			continue
+		}
+		if ev.Wave == 1 && !e.granted["campaign"] {
+			all = append(all, Question{Kind: AskCampaign})
+		}
+		if !e.granted[fmt.Sprint("wave ", ev.Wave)] {
+			all = append(all, Question{Kind: AskWave, Wave: ev.Wave, Hosts: e.membersOf(ev.Wave)})
+		}
+	}
+	removal := Question{Kind: AskRemoval}
+	for _, a := range d.Actions {
+		narrows := a.Kind == rollout.ActClose || a.Kind == rollout.ActQuiesce
+		if narrows && !e.granted["removal "+string(a.Host)] {
+			removal.Wave, removal.Hosts = a.Wave, append(removal.Hosts, a.Host)
+		}
+	}
+	if len(removal.Hosts) > 0 {
+		all = append(all, removal)
+	}
+	return all
+}
+
+func (e *Engine) membersOf(wave int) []rollout.HostID {
+	if wave > len(e.Plan.Waves) {
+		return e.state.Waiting()
+	}
+	return slices.Clone(e.Plan.Waves[wave-1].Hosts)
+}
+
+// ask asks the gate. A yes is remembered; anything else pauses the campaign, and only a person lifts that.
+func (e *Engine) ask(ctx context.Context, all []Question) error {
+	for _, q := range all {
+		err := e.Gate.Ask(ctx, q)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			e.Log.Warn("a gate did not say yes", "question", q.Kind, "wave", q.Wave, "err", err)
+			return e.record(ctx, rollout.Event{Kind: rollout.EvPaused, Detail: err.Error()})
+		}
+		e.mu.Lock()
+		switch q.Kind {
+		case AskCampaign:
+			e.granted["campaign"] = true
+		case AskWave:
+			e.granted[fmt.Sprint("wave ", q.Wave)] = true
+		case AskRemoval:
+			for _, h := range q.Hosts {
+				e.granted["removal "+string(h)] = true
+			}
+		}
+		e.mu.Unlock()
+	}
+	return nil
+}
