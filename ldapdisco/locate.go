@@ -51,7 +51,7 @@ func Locate(ctx context.Context, r Resolver, domain, site string) ([]Located, er
 		err = errors.New("DNS names none")
 	}
 	return nil, &Error{Op: "look for the domain controllers of " + domain, Err: &hintedError{err,
-		fmt.Sprintf("DNS has to have _ldap._tcp.dc._msdcs.%s: is the domain's name right, and does the DNS server that is asked know the domain? give it with resolver, or name a controller with directory.urls", domain)}}
+		fmt.Sprintf("DNS has to have _ldap._tcp.dc._msdcs.%s: is the domain's name right, and does the DNS server that is asked know the domain? name its server with resolver (init: --resolver), or a controller with directory.urls", domain)}}
 }
 
 // hintedError is another's error with our advice.

@@ -101,7 +101,7 @@ func (a *app) inquire(o *initOptions) error {
 	}{
 		{&o.Domain, "--domain", "DNS name of the domain", ownDomain(), true, false},
 		{&o.User, "--user", `account, as CORP\name or name@corp.example`, "", o.CCache == "", false},
-		{&o.PasswordFile, "--password-file", "file with its password (empty: you are asked each time)", "", false,
+		{&o.PasswordFile, "--password-file", "name of a file with its password (empty: you are asked)", "", false,
 			o.PasswordEnv != "" || o.Keytab != "" || o.CCache != ""},
 	}
 	f, ok := a.in.(*os.File)
@@ -120,6 +120,9 @@ func (a *app) inquire(o *initOptions) error {
 		answer, err := question(a.err, in, q.text, q.guess)
 		if err != nil {
 			return err
+		}
+		if q.to == &o.PasswordFile && answer != "" && !exists(answer) { // it may be the password itself: it is not repeated
+			return failWith(exitUsage, "leave it empty to be asked for the password when it is needed", "there is no such file with a password")
 		}
 		if *q.to = answer; q.needed && answer == "" {
 			return failWith(exitUsage, "nothing was written", "the %s is needed", q.text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,9 +17,9 @@ func newPlan(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "plan", GroupID: "roll", Args: exactly(),
 		Short: "Decide who is moved, in which order, how much at once; nothing is changed",
-		Long: `Make a plan from what assess saw and write it to a file with its hash. The hash
-is what is approved: wavelock run refuses a file that differs from it. The same
-observations and seed give the same waves.`,
+		Long: `Plan the hosts that the configuration selects now, from what assess saw, and write
+a file with its hash. The hash is what is approved: wavelock run refuses a file
+that differs from it. The same observations and seed give the same waves.`,
 		Example: "  wavelock plan --out spring.json --name spring\n  wavelock plan --goal secure --seed 7",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(a.config)
@@ -63,6 +64,9 @@ func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.
 	}
 	subjects, left, err := a.subjects(ctx, cfg)
 	if err != nil {
+		return rollout.Plan{}, err
+	}
+	if subjects, left, err = a.selected(ctx, cfg, subjects, left); err != nil {
 		return rollout.Plan{}, err
 	}
 	return a.planFor(ctx, cfg, in, subjects, left)
@@ -146,6 +150,39 @@ func (a *app) subjects(ctx context.Context, cfg Config) ([]rollout.Subject, []ro
 		return nil, nil, failWith(exitError, "run wavelock assess first", "no host was assessed within limits.max_age (%v)", cfg.Limits.MaxAge)
 	}
 	return subjects, left, nil
+}
+
+// selected keeps the hosts that the configuration selects now, as the directory has
+// them now: what was assessed may have been more, and long enough ago.
+func (a *app) selected(ctx context.Context, cfg Config, subjects []rollout.Subject, left []rollout.LeftOut) ([]rollout.Subject, []rollout.LeftOut, error) {
+	d, err := a.openDirectory(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer d.Close()
+	computers, err := a.computers(ctx, cfg, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := make(map[rollout.HostID]found, len(computers))
+	for _, f := range computers {
+		now[f.Host.ID] = f
+	}
+	var kept []rollout.Subject
+	for _, s := range subjects {
+		switch f, is := now[s.Host.ID]; {
+		case !is:
+		case f.Problem != "":
+			left = append(left, rollout.LeftOut{Host: s.Host.ID, OU: s.Host.OU, Class: rollout.ClassUnknown, Reason: rollout.Reason(f.Problem), Detail: "since it was assessed"})
+		default:
+			kept = append(kept, rollout.Subject{Host: f.Host, Observation: s.Observation})
+		}
+	}
+	left = slices.DeleteFunc(left, func(l rollout.LeftOut) bool { _, is := now[l.Host]; return !is })
+	if len(kept) == 0 {
+		return nil, nil, failWith(exitError, "run wavelock assess, or look at select: in the configuration", "no host that is selected was assessed within limits.max_age (%v)", cfg.Limits.MaxAge)
+	}
+	return kept, left, nil
 }
 
 func (a *app) showPlan(p rollout.Plan, file string) error {

@@ -146,7 +146,7 @@ func (l *Lab) off(name string) bool {
 	return false
 }
 
-// WriteFiles writes wavelock.yaml, ca.pem, hosts.csv and the password's file.
+// WriteFiles writes wavelock.yaml, ca.pem, hosts.csv, computers.ldif and the password's file.
 func (l *Lab) WriteFiles(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the lab's folder: %w", err)
@@ -160,12 +160,32 @@ func (l *Lab) WriteFiles(dir string) error {
 	for _, f := range []struct {
 		name string
 		text []byte
-	}{{"ca.pem", anchors}, {"hosts.csv", []byte(hosts.String())}, {"password", []byte(l.password + "\n")}, {"wavelock.yaml", []byte(l.yaml())}} {
+	}{{"ca.pem", anchors}, {"hosts.csv", []byte(hosts.String())}, {"computers.ldif", []byte(l.ldif())}, {"password", []byte(l.password + "\n")}, {"wavelock.yaml", []byte(l.yaml())}} {
 		if err := os.WriteFile(filepath.Join(dir, f.name), f.text, 0o600); err != nil {
 			return fmt.Errorf("write %s: %w", f.name, err)
 		}
 	}
 	return nil
+}
+
+// ldif are the computers for a directory server of somebody's own, which the lab's hosts then stand behind.
+func (l *Lab) ldif() string {
+	var b strings.Builder
+	made := map[string]bool{}
+	for i, name := range l.names {
+		k := kinds[i%len(kinds)]
+		parents := strings.Split(k.ou, ",")
+		for n := len(parents) - 1; n >= 0; n-- {
+			if ou := strings.Join(parents[n:], ","); !made[ou] {
+				made[ou] = true
+				fmt.Fprintf(&b, "dn: %s,DC=corp,DC=example\nobjectClass: organizationalUnit\n\n", ou)
+			}
+		}
+		short := strings.ToUpper(strings.TrimSuffix(name, "."+domain))
+		fmt.Fprintf(&b, "dn: CN=%s,%s,DC=corp,DC=example\nobjectClass: computer\nsAMAccountName: %s$\nuserAccountControl: 4096\ndNSHostName: %s\noperatingSystem: %s\n\n",
+			short, k.ou, short, name, k.os)
+	}
+	return b.String()
 }
 
 func (l *Lab) yaml() string {
