@@ -268,9 +268,6 @@ func (c conformance) requests(t *testing.T) {
 
 // clearText: the HTTP listener takes nothing that is not sealed.
 func (c conformance) clearText(t *testing.T) {
-	if c.target.TLS != nil {
-		t.Skip("this is about HTTP")
-	}
 	post := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := post.Post("http://"+c.target.Address+"/wsman", "application/soap+xml;charset=UTF-8", strings.NewReader("<Envelope/>"))
 	if err != nil {

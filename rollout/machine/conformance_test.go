@@ -185,7 +185,9 @@ func conform(t *testing.T, s subject) {
 	t.Run("Registry", c.registry)
 	t.Run("Shell", c.shell)
 	t.Run("Requests", c.requests)
-	t.Run("Clear text", c.clearText)
+	if s.target.TLS == nil {
+		t.Run("Clear text", c.clearText)
+	}
 	t.Run("Observation", c.observation)
 	if s.writes {
 		t.Run("Writes to the registry", c.registryWrites)

@@ -76,8 +76,19 @@ func (w *wine) probe(t *testing.T, names ...string) {
 	}
 }
 
-// run runs a line as WinRM does, and answers what it printed, its exit code, and what the probes were started with.
+// run runs a line as WinRM does, and answers what it printed, its exit code, and what the probes were started with. Under
+// load Wine fails now and then to start anything: then nothing was done, and it is asked again.
 func (w *wine) run(t *testing.T, line string, env ...string) (stdout string, code int, started []string) {
+	t.Helper()
+	for range 4 {
+		if stdout, code, started = w.once(t, line, env...); code == 0 || stdout != "" || len(started) > 0 {
+			break
+		}
+	}
+	return stdout, code, started
+}
+
+func (w *wine) once(t *testing.T, line string, env ...string) (stdout string, code int, started []string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(w.dir, "line"), []byte(line), 0o600); err != nil {
 		t.Fatal(err)
