@@ -132,7 +132,7 @@ func (o Observation) listener(t Transport) (Listener, bool) {
 }
 
 var (
-	everything  = []ActionKind{ActSecure, ActQuiesce, ActClose}
+	everything  = []ActionKind{ActSecure, ActRenew, ActQuiesce, ActClose}
 	onlyClosing = []ActionKind{ActQuiesce, ActClose} // HTTPS beside HTTP does no harm
 )
 

@@ -32,9 +32,11 @@ type computer struct {
 	cut           time.Time // 5986 is cut on the way until then
 	ca            string    // "", "deny", "pend", "down"
 	requested     bool      // a key waits for its certificate
-	asked         uint32    // requests that the CA has numbered
-	told          uint32    // the number that the journal has; the answer with it may be lost
-	unseen        []string  // parts that the next inspection cannot read
+	spoils        bool      // what the CA issues now lets nobody in
+	rotten        pki.Thumbprint
+	asked         uint32   // requests that the CA has numbered
+	told          uint32   // the number that the journal has; the answer with it may be lost
+	unseen        []string // parts that the next inspection cannot read
 
 	narrowed time.Time // since when HTTP is for us alone; zero when it is not
 	drops    []Drop
@@ -62,7 +64,7 @@ func (c *computer) doors() doors {
 
 // usable reports whether the host itself would let an administrator in over HTTPS.
 func (c *computer) usable() bool {
-	return c.https && c.thumb != "" && c.bound == c.thumb && (c.rule || !c.blocked)
+	return c.https && c.thumb != "" && c.thumb != c.rotten && c.bound == c.thumb && (c.rule || !c.blocked)
 }
 
 func (c *computer) httpUp() bool { return c.http && !c.now.Before(c.off) }

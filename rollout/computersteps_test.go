@@ -29,6 +29,9 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 		if !slices.ContainsFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == s.Thumbprint }) {
 			return Result{}, c.fail(s.Kind, ReasonListenerFailed, false, false)
 		}
+		if c.action == ActRenew && !c.http && !(c.armed && c.task) && c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)) {
+			c.t.Fatalf("the only door is touched and no undo is armed")
+		}
 		c.https, c.thumb, c.bound = true, s.Thumbprint, s.Thumbprint
 		return Result{Seen: &Observation{Listeners: Saw(c.listeners()), Bindings: Saw(c.bindings())}}, nil
 	case StepAllow:
@@ -37,6 +40,9 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 	case StepProve, StepProveClosed, StepProveNarrow:
 		return c.prove(s)
 	case StepArm:
+		if kept := c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); c.action == ActRenew && !(s.Kept && kept) {
+			c.t.Fatalf("the undo has no listener to bring back: kept %v, HTTP %v, step %+v", kept, c.http, s)
+		}
 		c.armed, c.task, c.armedAt, c.fires = true, true, c.now, c.now.Add(s.UndoAfter)
 		return Result{Seen: &Observation{Undo: Saw(Undo{Armed: true, Task: true})}}, nil
 	case StepRemoveHTTP:
@@ -116,6 +122,9 @@ func (c *computer) submit(s Step) (Result, *Failure) {
 
 func (c *computer) hasNew() (Result, *Failure) {
 	c.certs = append(c.certs, goodCert(c.host.ID, 10+len(c.certs), c.now))
+	if c.spoils {
+		c.rotten = c.certs[len(c.certs)-1].Thumbprint
+	}
 	return Result{Thumbprint: c.certs[len(c.certs)-1].Thumbprint, Seen: &Observation{Certificates: Saw(slices.Clone(c.certs))}}, nil
 }
 

@@ -141,7 +141,11 @@ func (d *decider) restore(id HostID, h *HostState, room *int, why string) {
 	}
 	if *room > 0 {
 		*room--
-		d.act(id, ActRestore, h.Wave, why)
+		back := ActRestore
+		if d.p.Goal == GoalRenew { // a renewal in doubt is looked at, and goes on
+			back = ActRenew
+		}
+		d.act(id, back, h.Wave, why)
 	}
 }
 

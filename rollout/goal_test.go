@@ -95,7 +95,7 @@ func TestGoalsLeaveOutWhoHasNothingToDo(t *testing.T) {
 		}(), ReasonNoImage},
 	} {
 		a := Assess(c.s.Host, c.s.Observation, DefaultPolicy(), epoch)
-		if out, left := leaveOut(c.goal, c.s.Host, c.s.Observation, a); !left || out.Reason != c.want {
+		if out, left := leaveOut(c.goal, c.s.Host, c.s.Observation, DefaultPolicy(), a, epoch); !left || out.Reason != c.want {
 			t.Errorf("%s: %v %+v", name, left, out)
 		}
 	}

@@ -97,6 +97,8 @@ func nextOf(run HostRun, now time.Time) Step {
 		return nextQuiesce(run, now)
 	case ActClose:
 		return nextClose(run, now)
+	case ActRenew:
+		return nextRenew(run, now)
 	case ActRestore:
 		return nextRestore(run, now)
 	case ActObserve:
@@ -130,6 +132,8 @@ func afterFailure(run HostRun, now time.Time) (Step, bool) {
 		return Step{}, false
 	case run.Action == ActRestore:
 		return notRestored(run, f.Reason, detail, now), true
+	case run.Action == ActRenew && (f.Unsure || f.Step == StepInspect && run.Dirty):
+		return renewUncertain(run, f.Reason, detail, now), true
 	case f.Step == StepInspect && run.Dirty:
 		return finishUntil(Unknown, f.Reason, detail, now.Add(run.Policy.DeferFor.D())), true
 	case f.Unsure:
@@ -165,6 +169,8 @@ func unreachable(run HostRun, now time.Time) (Step, bool) {
 	switch {
 	case run.Action == ActRestore:
 		return notRestored(run, reason, detail, now), true
+	case run.Action == ActRenew && run.Dirty:
+		return renewUncertain(run, reason, detail, now), true
 	case run.Dirty:
 		return finishUntil(Unknown, reason, detail, now.Add(run.lookAgain())), true
 	}
@@ -185,6 +191,8 @@ func forbidden(run HostRun, now time.Time) (Step, bool) {
 		switch {
 		case (f.Reason == ReasonNotReadable || f.Reason == ReasonNotFullyObserved) && run.Done[StepInspect] <= run.Policy.Retries:
 			return Step{Kind: StepInspect, Brief: run.Action != ActObserve, Why: f.Detail}, true
+		case f.Reason == ReasonWrongHost && run.Dirty && run.Action == ActRenew:
+			return renewUncertain(run, f.Reason, f.Detail, now), true
 		case f.Reason == ReasonWrongHost && run.Dirty:
 			return finishUntil(Unknown, f.Reason, f.Detail, now.Add(run.lookAgain())), true
 		case f.Reason == ReasonGPOListener && !run.Dirty && run.NarrowedAt.IsZero():

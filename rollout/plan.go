@@ -251,7 +251,7 @@ func NewPlan(in Intent, subjects []Subject) Plan {
 	var order []Host
 	for _, s := range sorted(subjects) {
 		a := Assess(s.Host, s.Observation, in.Policy, in.Made)
-		if out, left := leaveOut(in.Goal, s.Host, s.Observation, a); left {
+		if out, left := leaveOut(in.Goal, s.Host, s.Observation, in.Policy, a, in.Made); left {
 			p.Left = append(p.Left, out)
 			continue
 		}
@@ -282,7 +282,7 @@ func sorted(subjects []Subject) []Subject {
 
 // leaveOut decides whether the plan leaves a host alone because its first action is
 // forbidden. A host that was merely not reachable stays in: it is deferred until it answers.
-func leaveOut(g Goal, h Host, o Observation, a Assessment) (LeftOut, bool) {
+func leaveOut(g Goal, h Host, o Observation, p Policy, a Assessment, now time.Time) (LeftOut, bool) {
 	out := LeftOut{Host: h.ID, OU: h.OU, Class: a.Class}
 	if len(g.Actions()) == 0 {
 		return out, true
@@ -295,7 +295,12 @@ func leaveOut(g Goal, h Host, o Observation, a Assessment) (LeftOut, bool) {
 		out.Reason, out.Detail = f.Reason, f.Detail
 		return out, true
 	}
-	return out, false
+	if g == GoalRenew && o.Listeners.Known {
+		if _, due := p.NeedsRenewal(h, o, now); !due {
+			out.Reason = ReasonNotDue
+		}
+	}
+	return out, out.Reason != ""
 }
 
 // delicacy orders hosts by how much depends on them.

@@ -15,7 +15,7 @@ type Goal string
 const (
 	GoalSecure  Goal = "secure"  // HTTPS beside HTTP
 	GoalClose   Goal = "close"   // HTTPS, then HTTP removed
-	GoalRenew   Goal = "renew"   // a fit certificate on hosts that have HTTPS; HTTP is left as it is
+	GoalRenew   Goal = "renew"   // the next certificate on hosts that have HTTPS; HTTP is left as it is
 	GoalRestore Goal = "restore" // back to the before-image that an earlier campaign left on the host
 )
 
@@ -25,12 +25,14 @@ func Goals() []Goal { return []Goal{GoalSecure, GoalClose, GoalRenew, GoalRestor
 // Actions lists what the goal does to a host, in order.
 func (g Goal) Actions() []ActionKind {
 	switch g {
-	case GoalSecure, GoalRenew:
+	case GoalSecure:
 		return []ActionKind{ActSecure}
 	case GoalRestore:
 		return []ActionKind{ActRestore}
 	case GoalClose:
 		return []ActionKind{ActSecure, ActClose}
+	case GoalRenew:
+		return []ActionKind{ActRenew}
 	}
 	return nil
 }
@@ -38,17 +40,18 @@ func (g Goal) Actions() []ActionKind {
 // Policy is what a campaign may do and when it has to stop. It is part of the
 // plan, so the approval covers it.
 type Policy struct {
-	Template   string      `json:"template"`              // certificate template, by its common name
-	Issuers    []string    `json:"issuers,omitempty"`     // distinguished names of the enterprise CAs; empty accepts any chain to the roots
-	Route      Route       `json:"route,omitempty"`       // self when empty
-	Routes     []RouteRule `json:"routes,omitempty"`      // hosts with another route or template
-	PendingFor Duration    `json:"pending_for,omitempty"` // a request that the CA has not decided is given up after this long; a week when 0
-	Revocation Revocation  `json:"revocation,omitempty"`  // soft when empty
-	MinLeft    Duration    `json:"min_left"`              // a certificate with less left is not fit
-	Port       int         `json:"port"`                  // of the HTTPS listener
-	HTTPPort   int         `json:"http_port"`             // of the HTTP listener
-	Sources    []string    `json:"sources,omitempty"`     // addresses that may connect to the HTTPS port; empty means any
-	Profiles   []string    `json:"profiles"`              // firewall profiles of the rule
+	Template    string      `json:"template"`               // certificate template, by its common name
+	Issuers     []string    `json:"issuers,omitempty"`      // distinguished names of the enterprise CAs; empty accepts any chain to the roots
+	Route       Route       `json:"route,omitempty"`        // self when empty
+	Routes      []RouteRule `json:"routes,omitempty"`       // hosts with another route or template
+	PendingFor  Duration    `json:"pending_for,omitempty"`  // a request that the CA has not decided is given up after this long; a week when 0
+	Revocation  Revocation  `json:"revocation,omitempty"`   // soft when empty
+	MinLeft     Duration    `json:"min_left"`               // a certificate with less left is not fit
+	RenewBefore Duration    `json:"renew_before,omitempty"` // a certificate is renewed so long before its end; a third of its life, 30 days at most, when 0
+	Port        int         `json:"port"`                   // of the HTTPS listener
+	HTTPPort    int         `json:"http_port"`              // of the HTTP listener
+	Sources     []string    `json:"sources,omitempty"`      // addresses that may connect to the HTTPS port; empty means any
+	Profiles    []string    `json:"profiles"`               // firewall profiles of the rule
 
 	// HTTP is removed only from a host whose connections were sampled over CensusFor and CensusSamples times.
 	// A client that was last seen longer ago than ClientsWithin does not count any more; 0 never forgets one.
@@ -150,6 +153,7 @@ func (p Policy) Validate() error {
 	bad(p.RestoreTries < 1, "restore_tries: %d; a failed host needs a way back", p.RestoreTries)
 	bad(p.DeferFor <= 0 || p.PollFor <= 0, "defer_for and poll_for: a positive time is needed")
 	p.badRoutes(bad)
+	bad(p.RenewBefore < 0, "renew_before: %v is negative", p.RenewBefore)
 	bad(p.Revocation != "" && p.Revocation != RevocationOff && p.Revocation != RevocationSoft && p.Revocation != RevocationHard, "revocation: %q is not off, soft or hard", p.Revocation)
 	for i, w := range p.Waivers {
 		bad(w.By == "" || w.Why == "" || w.Reason == "", "waiver %d: a reason code, a name and a reason are needed", i+1)

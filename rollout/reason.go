@@ -34,6 +34,7 @@ const (
 	ReasonSchedulerOff          Reason = "task-scheduler-off"
 	ReasonClusterNode           Reason = "failover-cluster"
 	ReasonEventCollector        Reason = "event-collector"
+	ReasonNotDue                Reason = "not-due"
 	ReasonNoCertificate         Reason = "no-fit-certificate"
 	ReasonDCReuseOnly           Reason = "dc-reuse-only"
 	ReasonEnrollDenied          Reason = "enroll-denied"

@@ -260,7 +260,7 @@ func (s *State) applyHost(h *HostState, e Event) {
 	switch e.Kind {
 	case EvStepOpen:
 		h.Open = e.Step
-		h.Wrote = h.Wrote || e.Step.Writes()
+		h.Wrote = h.Wrote || e.Step.Writes() && h.Running != ActRenew // which puts nothing back
 		h.Dirty = h.Dirty || e.Step.Writes()
 		h.Removed = h.Removed || e.Step == StepRemoveHTTP
 	case EvStepDone:

@@ -15,6 +15,7 @@ const (
 	ActSecure  ActionKind = "secure"  // certificate, HTTPS listener, firewall rule, proof
 	ActQuiesce ActionKind = "quiesce" // narrow HTTP to ourselves for a time, commit-confirmed
 	ActClose   ActionKind = "close"   // remove the HTTP listener, commit-confirmed
+	ActRenew   ActionKind = "renew"   // the next certificate for the HTTPS listener
 	ActRestore ActionKind = "restore" // back to the before-image
 )
 
@@ -72,6 +73,7 @@ type Step struct {
 	Profiles   []string       `json:"profiles,omitempty"` // allow: firewall profiles
 	Keep       []string       `json:"keep,omitempty"`     // narrow: the addresses that stay allowed, as the host sees them
 	UndoAfter  time.Duration  `json:"undo_after,omitempty"`
+	Kept       bool           `json:"kept,omitempty"`  // arm: HTTP is gone already; its way back is in the before-image
 	At         time.Time      `json:"at,omitzero"`     // arm, narrow: when it was decided; the undo fires no earlier than UndoAfter later
 	Image      *BeforeImage   `json:"image,omitempty"` // save-image, put-back
 

@@ -126,6 +126,7 @@ EXIT STATUS
 		newMan(a),
 		newPlan(a),
 		newRun(a),
+		newRenew(a),
 		newPause(a),
 		newResume(a),
 		newAbort(a),

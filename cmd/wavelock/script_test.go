@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
 			"visit": cmdVisit, "leave": cmdLeave, "meddle": cmdMeddle, "await-text": cmdAwaitText,
-			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke, "template": cmdTemplate, "until": cmdUntil,
+			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke, "template": cmdTemplate, "until": cmdUntil, "rebind": cmdRebind,
 			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
 			"flip-event": cmdFlipEvent,
 		},
@@ -108,6 +108,12 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("ended with %d, want %d", got, want)
 	}
+}
+
+// rebind DIR HOST has the host's http.sys present another certificate than the listener has.
+func cmdRebind(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "rebind DIR HOST")
+	ts.Check(labOf(ts, args[0]).Rebind(args[1]))
 }
 
 // until TEXT PROGRAM [ARG...] runs a program again and again until it says that: hosts that wait are not due at once.

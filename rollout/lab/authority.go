@@ -53,7 +53,7 @@ func (l *Lab) makeCA() error {
 	if err != nil {
 		return errors.Join(err, web.Close())
 	}
-	cfg := adcstest.Config{Name: "CORP-CA01-CA", Host: "ca01", Domain: domain, Validity: l.cfg.Validity, Web: "http://" + net.JoinHostPort(caHost, port), Responder: true}
+	cfg := adcstest.Config{Name: "CORP-CA01-CA", Host: "ca01", Domain: domain, Validity: l.cfg.Validity, Clock: l.cfg.Clock, Web: "http://" + net.JoinHostPort(caHost, port), Responder: true}
 	for _, t := range issued {
 		cfg.Templates = append(cfg.Templates, t.Template)
 	}
@@ -183,4 +183,28 @@ func (l *Lab) controllerCertificate() (*tls.Certificate, error) {
 		return nil, err
 	}
 	return &tls.Certificate{Certificate: [][]byte{der, l.ca.Issuing()}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// Rebind has a computer's http.sys present another certificate of its own than its listener is configured with, as
+// software that looks after certificates does.
+func (l *Lab) Rebind(host string) error {
+	h := l.hosts[host]
+	if h == nil {
+		return fmt.Errorf("the lab has no %s", host)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return err
+	}
+	name, _, _ := strings.Cut(host, ".")
+	der, err := l.ca.Issue(context.Background(), adcstest.Request{Account: strings.ToUpper(name) + "$", FQDN: host, Template: template, CSR: csr})
+	if err != nil {
+		return err
+	}
+	h.Bind(der, key)
+	return nil
 }

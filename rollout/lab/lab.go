@@ -38,7 +38,8 @@ type Config struct {
 	Faults  map[string]int // so many computers with this fault, chosen by the seed
 	// Troubles gives some computers what every domain has; see Troubles.
 	Troubles bool
-	Validity time.Duration // of the certificates that the CA issues; a year when 0
+	Validity time.Duration    // of the certificates that the CA issues; a year when 0
+	Clock    func() time.Time // of the CA and the computers; the wall clock when nil
 	Log      *slog.Logger
 }
 
@@ -67,6 +68,9 @@ type Lab struct {
 func Start(ctx context.Context, cfg Config) (*Lab, error) {
 	if cfg.Hosts < 1 || cfg.Hosts > 20000 {
 		return nil, fmt.Errorf("a lab has 1 to 20000 computers, not %d", cfg.Hosts)
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -159,7 +163,7 @@ func (l *Lab) makeHosts() error {
 func (l *Lab) addHost(i int, name, ou, os string) error {
 	fqdn := name + "." + domain
 	address := fmt.Sprintf("127.%d.%d.%d", l.first+i/60000, i/240%250, i%240+2)
-	now := time.Now()
+	now := l.cfg.Clock()
 	if _, err := l.ldap.AddMachine(ldaptest.Machine{Name: strings.ToUpper(name), OU: ou, DNSHostName: fqdn, OS: os, OSVersion: "10.0 (20348)",
 		LastLogon: now.Add(-24 * time.Hour), PasswordLastSet: now.Add(-24 * time.Hour)}); err != nil {
 		return fmt.Errorf("add %s to the directory: %w", name, err)
@@ -169,7 +173,7 @@ func (l *Lab) addHost(i int, name, ou, os string) error {
 		product = 1
 	}
 	h := machinetest.New(machinetest.Config{FQDN: fqdn, Address: address, Product: product, Directory: l.accounts, Admins: []string{account},
-		Latency: l.cfg.Latency, Enroll: l.enroll, Log: l.cfg.Log})
+		Latency: l.cfg.Latency, Enroll: l.enroll, Clock: l.cfg.Clock, Log: l.cfg.Log})
 	h.InstallCA(l.ca.Issuing())
 	if err := h.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)

@@ -24,12 +24,16 @@ const (
 )
 
 // armLine keeps the HTTP listener where the undo finds it.
-func armLine(campaign string) (string, error) {
+func armLine(campaign string, kept bool) (string, error) {
 	if err := plainArgument(campaign); err != nil {
 		return "", fmt.Errorf("name of the campaign: %w", err)
 	}
+	from := listenerKey
+	if kept {
+		from = beforeKey + `\Listener`
+	}
 	return fmt.Sprintf(`reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && reg add "HKLM\%[2]s" /v armed /t REG_SZ /d %[3]s /f`,
-		listenerKey, undoKey, campaign), nil
+		from, undoKey, campaign), nil
 }
 
 // restoreLine takes away the rules and keys that are ours. That one of them is not

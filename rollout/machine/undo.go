@@ -141,7 +141,7 @@ func (m *Machine) dropTask(ctx context.Context, s *wsman.Session, name string) {
 
 // arm registers the undo, and reads back that it is there.
 func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, error) {
-	line, err := armLine(step.Campaign)
+	line, err := armLine(step.Campaign, step.Kept)
 	if err != nil {
 		return rollout.Result{}, err
 	}

@@ -1,0 +1,145 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"wavelock/pki"
+)
+
+// A renewal gives the HTTPS listener of a host its next certificate: the one that
+// autoenrollment has put beside the old one, or one that is asked for now. It is
+// proved like everything else. Where HTTP is gone, the undo is armed before the
+// listener is touched, and its way back is the HTTP listener of the before-image.
+// A renewal that fails puts nothing back by itself: the old certificate may still be
+// good, and HTTP must not come back because a CA said no.
+
+// longestBefore is how long before its end a certificate is renewed at the latest
+// wish of ours: after the six weeks at which autoenrollment does it by itself.
+const longestBefore = 30 * 24 * time.Hour
+
+// renewBefore is how long before its end a certificate is due: as the policy says,
+// else a third of its life.
+func (p Policy) renewBefore(c pki.Certificate) time.Duration {
+	if p.RenewBefore > 0 {
+		return p.RenewBefore.D()
+	}
+	return min(c.NotAfter.Sub(c.NotBefore)/3, longestBefore)
+}
+
+// renewal is the certificate that the listener should have, preferably the one that
+// it has. The error says why none in the store will do.
+func (p Policy) renewal(h Host, o Observation, now time.Time) (pki.Certificate, error) {
+	req := pki.Requirement{Name: string(h.ID), Issuers: p.Issuers}
+	if l, ok := o.listener(HTTPS); ok {
+		req.Prefer = l.Thumbprint
+	}
+	var young []pki.Certificate
+	var due pki.Choice
+	for _, c := range o.Certificates.Value {
+		if left, least := c.NotAfter.Sub(now), p.renewBefore(c); left > 0 && left < least {
+			due.Rejected = append(due.Rejected, pki.Rejection{Thumbprint: c.Thumbprint, Subject: c.Subject, Code: "expires-soon",
+				Detail: fmt.Sprintf("%v left, it is renewed %v before its end", left.Round(time.Minute), least.Round(time.Minute))})
+			continue
+		}
+		young = append(young, c)
+	}
+	choice := pki.Choose(young, req, now)
+	if choice.Certificate == nil {
+		choice.Rejected = slices.Concat(due.Rejected, choice.Rejected)
+		return pki.Certificate{}, fmt.Errorf("none of %d certificates in the store will do: %s", len(o.Certificates.Value), choice.Why())
+	}
+	return *choice.Certificate, nil
+}
+
+// NeedsRenewal reports whether the host's HTTPS listener should have another
+// certificate than it has, and why. A host that was not seen, or has no such listener, needs none.
+func (p Policy) NeedsRenewal(h Host, o Observation, now time.Time) (why string, due bool) {
+	l, has := o.listener(HTTPS)
+	if !has || !o.Certificates.Known || !o.Bindings.Known {
+		return "", false
+	}
+	want, err := p.renewal(h, o, now)
+	switch {
+	case err != nil:
+		return err.Error(), true
+	case want.Thumbprint != l.Thumbprint:
+		return fmt.Sprintf("the listener has %s, %s takes its place", l.Thumbprint.Short(), want.Thumbprint.Short()), true
+	case o.bound(p.Port) != want.Thumbprint:
+		return fmt.Sprintf("the listener has %s, http.sys has %s", l.Thumbprint.Short(), o.bound(p.Port).Short()), true
+	}
+	return "", false
+}
+
+// DueForRenewal are the subjects that need one: what the standing mode looks for, and
+// what a plan with GoalRenew is made of.
+func (p Policy) DueForRenewal(subjects []Subject, now time.Time) []Subject {
+	var due []Subject
+	for _, s := range subjects {
+		if _, needs := p.NeedsRenewal(s.Host, s.Observation, now); needs {
+			due = append(due, s)
+		}
+	}
+	return due
+}
+
+func nextRenew(run HostRun, now time.Time) Step {
+	listener, has := run.Seen.listener(HTTPS)
+	if !has {
+		return run.refuse(ReasonNothingToRenew, "it has no HTTPS listener whose certificate could be renewed")
+	}
+	want, err := run.Policy.renewal(run.Host, *run.Seen, now)
+	route, _ := run.Policy.RouteOf(run.Host)
+	ready := err == nil && listener.Thumbprint == want.Thumbprint && run.Seen.bound(run.Policy.Port) == want.Thumbprint
+	_, open := run.Seen.listener(HTTP)
+	switch {
+	case open && (!run.ArmedAt.IsZero() || run.undone()):
+		return finish(Failed, ReasonUndoFired, "HTTP came back while the certificate was renewed; a close campaign takes it away again")
+	case ready && (open || !run.undone()) && !run.proved(want.Thumbprint):
+		return run.prove(StepProve, want.Thumbprint)
+	case ready && (open || !run.undone()):
+		return finish(Passed, "", "")
+	case ready:
+		return nextClosed(run, want.Thumbprint, now)
+	case err != nil && run.Host.Has(RoleDomainController):
+		return run.refuse(ReasonDCReuseOnly, err.Error())
+	case err != nil && route == RouteReuse:
+		return run.refuse(ReasonReuseOnly, err.Error())
+	case run.lacksImage():
+		return run.saveImage(now)
+	case err != nil:
+		return run.enroll(err, now)
+	case run.Done[StepListen] > 0:
+		return run.prove(StepProve, want.Thumbprint) // whatever is still wrong, the proof says what
+	case !open && run.keptHTTP() && !(run.undone() && run.armed(now)):
+		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now, Kept: true}
+	}
+	return Step{Kind: StepListen, Thumbprint: want.Thumbprint, Hostname: want.CommonName, Port: run.Policy.Port}
+}
+
+// undone reports whether an undo is armed on the host, or half armed.
+func (run HostRun) undone() bool {
+	u := run.Seen.Undo
+	return u.Known && (u.Value.Armed || u.Value.Task)
+}
+
+// keptHTTP reports whether the before-image has an HTTP listener that an undo could bring back.
+func (run HostRun) keptHTTP() bool {
+	return run.Image != nil && slices.ContainsFunc(run.Image.Listeners, isDoor(HTTP))
+}
+
+// renewUncertain is how a renewal ends whose last step may or may not have been done:
+// the host is looked at again, and the renewal goes on from there.
+func renewUncertain(run HostRun, r Reason, detail string, now time.Time) Step {
+	if run.Waited >= run.Policy.RestoreTries {
+		return finish(NeedsHuman, r, detail)
+	}
+	return finishUntil(Unknown, r, detail, now.Add(run.lookAgain()))
+}
+
+// MustEnroll reports whether the host needs a certificate that it does not have yet.
+func (p Policy) MustEnroll(h Host, o Observation, now time.Time) bool {
+	_, err := p.renewal(h, o, now)
+	return err != nil
+}

@@ -1,0 +1,161 @@
+package rollout
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"wavelock/pki"
+)
+
+// closedComputer has been through secure and close, or through secure alone, and its certificate ends in three weeks.
+func closedComputer(t testing.TB, policy Policy, closed bool) *computer {
+	t.Helper()
+	c := freshComputer(t, policy)
+	for _, act := range []ActionKind{ActSecure, ActClose} {
+		if act == ActClose && !closed {
+			continue
+		}
+		if _, end := walk(t, c, act); end.Outcome != Passed {
+			t.Fatalf("%s: %+v", act, end)
+		}
+	}
+	c.certs[0].NotBefore, c.certs[0].NotAfter = c.now.Add(-344*24*time.Hour), c.now.Add(21*24*time.Hour)
+	return c
+}
+
+func TestWaysOfARenewal(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		closed bool
+		set    func(c *computer)
+		way    []StepKind
+		ends   Outcome
+		reason Reason
+	}{
+		"HTTP is gone":  {true, nil, []StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
+		"HTTP is there": {false, nil, []StepKind{StepInspect, StepEnroll, StepListen, StepProve}, Passed, ""},
+		"autoenrollment was here": {true, func(c *computer) { c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now)) },
+			[]StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
+		"autoenrollment archived the old one": {true, func(c *computer) {
+			c.certs[0].NotAfter, c.certs[0].Archived = c.now.Add(300*24*time.Hour), true
+			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
+		}, []StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
+		"http.sys has another": {true, func(c *computer) { c.certs[0].NotAfter, c.bound, c.http = c.now.Add(300*24*time.Hour), "", true },
+			[]StepKind{StepInspect, StepListen, StepProve}, Passed, ""},
+		"nothing is due":      {true, func(c *computer) { c.certs[0].NotAfter = c.now.Add(300 * 24 * time.Hour) }, []StepKind{StepInspect, StepProve}, Passed, ""},
+		"the CA says no":      {true, func(c *computer) { c.ca = "deny" }, []StepKind{StepInspect, StepEnroll}, Failed, ReasonEnrollDenied},
+		"the CA waits":        {true, func(c *computer) { c.ca = "pend" }, []StepKind{StepInspect, StepEnroll}, Pending, ReasonEnrollPending},
+		"a domain controller": {true, func(c *computer) { c.host.Roles = []Role{RoleDomainController} }, []StepKind{StepInspect}, Refused, ReasonDCReuseOnly},
+		"only reuse":          {true, func(c *computer) { c.policy.Route = RouteReuse }, []StepKind{StepInspect}, Refused, ReasonReuseOnly},
+		"no HTTPS at all":     {false, func(c *computer) { c.https, c.thumb, c.bound = false, "", "" }, []StepKind{StepInspect}, Refused, ReasonNothingToRenew},
+		"another computer":    {true, func(c *computer) { c.imposter = true }, []StepKind{StepInspect}, Refused, ReasonWrongHost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := closedComputer(t, DefaultPolicy(), tc.closed)
+			if tc.set != nil {
+				tc.set(c)
+			}
+			thumb, http := c.thumb, c.http
+			way, end := walk(t, c, ActRenew)
+			if !slices.Equal(way, tc.way) || end.Outcome != tc.ends || end.Reason != tc.reason {
+				t.Errorf("it goes %v and ends %s (%s: %s); want %v and %s (%s)", way, end.Outcome, end.Reason, end.Detail, tc.way, tc.ends, tc.reason)
+			}
+			if tc.ends != Passed && (c.thumb != thumb || c.http != http) || c.armed || c.task {
+				t.Errorf("it is left with %+v", *c)
+			}
+			if _, due := c.policy.NeedsRenewal(c.host, c.observe(), c.now); tc.ends == Passed && due {
+				t.Error("it is due again")
+			}
+		})
+	}
+}
+
+// A certificate that lets nobody in: the undo on the host brings HTTP back, and the campaign says so.
+func TestARenewalThatLocksOutIsUndone(t *testing.T) {
+	t.Parallel()
+	c := closedComputer(t, DefaultPolicy(), true)
+	c.spoils = true
+	if _, end := walk(t, c, ActRenew); end.Outcome != Unknown || end.Again.IsZero() {
+		t.Fatalf("%+v", end)
+	}
+	c.pass(c.policy.UndoAfter.D())
+	if !c.httpUp() || c.usable() {
+		t.Fatalf("%+v", *c)
+	}
+	if _, end := walk(t, c, ActRenew); end.Outcome != Failed || end.Reason != ReasonUndoFired {
+		t.Errorf("the next renewal: %+v", end)
+	}
+}
+
+// TestRenewals holds a renewal against a computer that knows its invariants: with whatever happens around it, the computer is
+// never shut on both sides, what passed is proved, and nothing is ever put back.
+func TestRenewals(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		policy := DefaultPolicy()
+		policy.Route = rapid.SampledFrom([]Route{"", RouteRelay}).Draw(t, "route")
+		policy.UndoAfter = Duration(rapid.SampledFrom([]time.Duration{10 * time.Minute, 2 * time.Minute}).Draw(t, "undo after"))
+		c := closedComputer(&testing.T{}, policy, rapid.IntRange(0, 3).Draw(t, "closed") > 0)
+		c.t = t
+		c.ca = rapid.SampledFrom([]string{"", "", "pend", "deny", "down"}).Draw(t, "ca")
+		c.spoils = rapid.IntRange(0, 5).Draw(t, "spoils") == 0
+		if rapid.Bool().Draw(t, "autoenrolled") {
+			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
+		}
+		http := c.http
+		tr := newTrip(t, c, onePlan(policy, GoalRenew, c), rapid.IntRange(0, 8).Draw(t, "faults"))
+		tr.travel()
+		h := tr.host()
+		switch {
+		case h.Running != "":
+			t.Fatalf("the campaign ends and the host is %+v", *h)
+		case slices.Contains(tr.seen, StepRestore):
+			t.Fatalf("a renewal put something back: %v", tr.seen)
+		case h.Done && (!c.usable() || c.armed || c.task || c.http != http):
+			t.Fatalf("done with %+v after %v", *c, tr.seen)
+		case c.http && !http && c.fired == 0:
+			t.Fatalf("HTTP came back and no undo fired: %v", tr.seen)
+		}
+		if due := len(c.policy.DueForRenewal([]Subject{{c.host, c.observe()}}, c.now)) > 0; h.Done && due && c.httpUp() {
+			t.Fatalf("done, and due again: %v", tr.seen)
+		}
+	})
+}
+
+func TestWhatIsDue(t *testing.T) {
+	t.Parallel()
+	p := DefaultPolicy()
+	year := pki.Certificate{NotBefore: epoch, NotAfter: epoch.Add(365 * 24 * time.Hour)}
+	hours := pki.Certificate{NotBefore: epoch, NotAfter: epoch.Add(4 * time.Hour)}
+	if p.renewBefore(year) != 30*24*time.Hour || p.renewBefore(hours) != 80*time.Minute {
+		t.Error(p.renewBefore(year), p.renewBefore(hours))
+	}
+	p.RenewBefore = Duration(time.Hour)
+	if p.renewBefore(year) != time.Hour {
+		t.Error(p.renewBefore(year))
+	}
+	c := closedComputer(t, DefaultPolicy(), true)
+	fine := closedComputer(t, DefaultPolicy(), true)
+	fine.certs[0].NotAfter, fine.host.ID = fine.now.Add(300*24*time.Hour), "other.corp.example"
+	fine.certs[0].CommonName, fine.certs[0].DNSNames = "other.corp.example", []string{"other.corp.example"}
+	bare := freshComputer(t, DefaultPolicy())
+	bare.host.ID = "bare.corp.example"
+	in := intent(usual...)
+	in.Goal, in.Made = GoalRenew, c.now
+	plan := NewPlan(in, []Subject{{c.host, c.observe()}, {fine.host, fine.observe()}, {bare.host, bare.observe()}})
+	left := map[HostID]Reason{}
+	for _, l := range plan.Left {
+		left[l.Host] = l.Reason
+	}
+	if len(plan.Hosts) != 1 || plan.Hosts[0].Host.ID != subject || left["other.corp.example"] != ReasonNotDue || left["bare.corp.example"] != ReasonNothingToRenew {
+		t.Errorf("%+v, left out %v", plan.Hosts, left)
+	}
+	blind := c.observe()
+	blind.Certificates = Unseen[[]pki.Certificate]("denied")
+	if _, due := c.policy.NeedsRenewal(c.host, blind, c.now); due {
+		t.Error("what was not read is taken for due")
+	}
+}
