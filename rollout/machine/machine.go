@@ -83,7 +83,8 @@ type Machine struct {
 type door struct {
 	session *wsman.Session
 	shell   *wsman.Shell
-	proved  bool // everything that Prove asks for held on this connection
+	chain   pki.Chain // as verified in the handshake of fresh
+	proved  bool      // everything that Prove asks for held on this connection
 }
 
 // Close ends the shells and the sessions.
@@ -157,30 +158,28 @@ func (m *Machine) fresh(ctx context.Context, t rollout.Transport) (*door, error)
 	if err := m.leave(t); err != nil {
 		m.cfg.Log.Debug("close the session", "host", m.host.ID, "err", err)
 	}
+	var chain pki.Chain
 	target := wsman.Target{Host: string(m.host.ID), Address: m.address(t), Login: m.login, Timeout: m.cfg.Timeout}
 	if t == rollout.HTTPS {
-		target.TLS = m.tlsConfig(nil)
+		target.TLS = m.tlsConfig(&chain)
 	}
 	s, err := wsman.Open(ctx, target)
 	if err != nil {
 		return nil, err
 	}
-	d := &door{session: s}
+	d := &door{session: s, chain: chain}
 	m.doors[t] = d
 	return d, nil
 }
 
 // tlsConfig trusts the enterprise roots alone and says in the reasons' own words
 // what is wrong. Go's verification is replaced, not left out: VerifyConnection
-// runs for every handshake, before anything is sent.
-func (m *Machine) tlsConfig(chain *[]*x509.Certificate) *tls.Config {
+// runs for every handshake, before anything is sent, and leaves the verified chain.
+func (m *Machine) tlsConfig(chain *pki.Chain) *tls.Config {
 	return &tls.Config{
 		ServerName: string(m.host.ID), MinVersion: tls.VersionTLS12, InsecureSkipVerify: true,
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			verified, err := pki.VerifyPresented(cs.PeerCertificates, m.cfg.Roots, string(m.host.ID), m.cfg.Now())
-			if chain != nil {
-				*chain = verified
-			}
+		VerifyConnection: func(cs tls.ConnectionState) (err error) {
+			*chain, err = pki.VerifyPresented(cs.PeerCertificates, m.cfg.Roots, string(m.host.ID), m.cfg.Now())
 			return err
 		},
 	}

@@ -27,13 +27,9 @@ func (m *Machine) prove(ctx context.Context, step rollout.Step) (*door, rollout.
 	if err != nil {
 		return nil, rollout.Proof{}, err
 	}
-	cs := d.session.TLSState()
-	if cs == nil || len(cs.PeerCertificates) == 0 {
+	cs, chain := d.session.TLSState(), d.chain
+	if cs == nil || len(chain) == 0 {
 		return nil, rollout.Proof{}, m.fail(step.Kind, rollout.ReasonTLSFailed, errors.New("the connection has no TLS"))
-	}
-	chain, err := pki.VerifyPresented(cs.PeerCertificates, m.cfg.Roots, string(m.host.ID), m.cfg.Now())
-	if err != nil {
-		return nil, rollout.Proof{}, err
 	}
 	revocation, err := m.revocation(ctx, step, chain)
 	if err != nil {
