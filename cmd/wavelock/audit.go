@@ -77,7 +77,7 @@ func (a *app) audit(ctx context.Context, cfg Config, o auditOptions) error {
 	if err != nil {
 		return err
 	}
-	reusing := 0
+	var reusing int
 	if inv.Wanted, reusing, err = a.wanted(ctx, cfg, d, inv, manageable(computers)); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -110,19 +109,8 @@ func (m *migrator) backUpSchema(ctx context.Context) (err error) {
 			_ = tx.Rollback() // the copy failed already
 		}
 	}()
-	rows, err := tx.QueryContext(ctx, "SELECT quote_ident(table_name) FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'")
+	tables, err := tablesOf(ctx, tx)
 	if err != nil {
-		return fail(err)
-	}
-	var tables []string
-	for rows.Next() {
-		var t string
-		if err := rows.Scan(&t); err != nil {
-			return fail(errors.Join(err, rows.Close()))
-		}
-		tables = append(tables, t)
-	}
-	if err := rows.Err(); err != nil {
 		return fail(err)
 	}
 	if _, err = tx.ExecContext(ctx, "CREATE SCHEMA "+to); err != nil {
@@ -138,4 +126,22 @@ func (m *migrator) backUpSchema(ctx context.Context) (err error) {
 	}
 	m.cfg.Log.Info("the older tables were copied before their migration", "schema", to)
 	return nil
+}
+
+// tablesOf are the quoted names of the journal's tables.
+func tablesOf(ctx context.Context, tx *sql.Tx) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT quote_ident(table_name) FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var tables []string
+	for rows.Next() {
+		var t string
+		if err := rows.Scan(&t); err != nil {
+			return nil, err
+		}
+		tables = append(tables, t)
+	}
+	return tables, rows.Err()
 }
