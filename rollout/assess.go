@@ -55,6 +55,9 @@ var checks = []check{
 	winRMAllowed,      // a policy that switches remote access off cuts HTTPS too
 	shellAllowed,      // certreq and the firewall rule need the remote shell
 	listensSomewhere,  // a blank filter means no listening at all
+	listensHere,       // nor one on other addresses only
+	notBeingRenamed,   // its certificate would be for the old name
+	spnIsOurs,         // Kerberos would make the ticket for somebody else
 	httpNotFromPolicy, // Group Policy would put it back at the next refresh
 	noOtherHTTPClient, // somebody would lose the way in
 	clientsMoved,      // who was seen on HTTP may not get through to HTTPS
@@ -65,8 +68,16 @@ var checks = []check{
 	clocksAgree,       // Kerberos, certificates and the undo depend on it
 	schedulerRuns,     // the undo is a scheduled task
 	noCollector,       // event sources would lose their collector
+	notFetchedFrom,    // a collector comes to it over HTTP
+	noDSC,             // whoever pushes its configuration comes over HTTP
 	noCluster,         // cluster-aware updating needs the HTTP rule
-	compatListener,    // port 80 or 443 stays open after 5985 is gone
+	hyperV,            // what manages it may come over HTTP
+	scvmm,
+	networkController,
+	bindingStrict,    // some clients are refused over HTTPS only
+	certificateLogin, // some others fail over TLS 1.3 only
+	ownComputer,      // we saw at the branch we sit on
+	compatListener,   // port 80 or 443 stays open after 5985 is gone
 }
 
 // Assess judges one observation. It reads no clock and changes nothing.
@@ -184,7 +195,7 @@ func essentialsRead(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool
 }
 
 func questionsRead(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
-	missing := slices.Concat(unread("policy", o.Policy), unread("services", o.Services), unread("peers", o.Peers), unread("undo", o.Undo))
+	missing := slices.Concat(unread("policy", o.Policy), unread("services", o.Services), unread("peers", o.Peers), unread("undo", o.Undo), unread("other uses", o.Uses))
 	switch {
 	case len(missing) == 0:
 		return Finding{}, false
@@ -283,13 +294,6 @@ func clocksAgree(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
 func schedulerRuns(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
 	if s, ok := o.service("Schedule"); o.Services.Known && (!ok || !s.Running) {
 		return blocker(ReasonSchedulerOff, everything, "the service Schedule is not running, so the undo would never fire")
-	}
-	return Finding{}, false
-}
-
-func noCollector(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
-	if s, ok := o.service("Wecsvc"); ok && s.Running {
-		return blocker(ReasonEventCollector, onlyClosing, "the service Wecsvc runs: event sources reach this collector over HTTP unless their subscription says HTTPS")
 	}
 	return Finding{}, false
 }

@@ -36,6 +36,17 @@ type examined struct {
 
 var yes, no = true, false
 
+// runs adds a service.
+func runs(o *Observation, name string, running bool) {
+	o.Services.Value = append(o.Services.Value, WindowsService{Name: name, Running: running})
+}
+
+// collects makes the host an event collector whose service runs.
+func collects(o *Observation, subscriptions ...Subscription) {
+	runs(o, "wecsvc", true)
+	o.Uses = Saw(Uses{Subscriptions: subscriptions})
+}
+
 var examinedHosts = map[string]examined{
 	"a host that let nobody in": {ReasonNotObserved, everything,
 		func(_ *Host, o *Observation, _ *Policy) { o.Via = "" },
@@ -163,11 +174,65 @@ var examinedHosts = map[string]examined{
 	"a task scheduler that is not there": {ReasonSchedulerOff, everything,
 		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value = nil }, nil},
 	"an event collector": {ReasonEventCollector, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) { collects(o, Subscription{Name: "logons", Enabled: true}) },
+		func(_ *Host, o *Observation, _ *Policy) { // it runs, and collects nothing over HTTP
+			collects(o, Subscription{Name: "old"}, Subscription{Name: "new", Enabled: true, HTTPS: true})
+		}},
+	"an event collector that is stopped": {ReasonEventCollector, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) { collects(o, Subscription{Name: "logons", Enabled: true}) },
 		func(_ *Host, o *Observation, _ *Policy) {
-			o.Services.Value = append(o.Services.Value, WindowsService{Name: "wecsvc", Running: true})
+			collects(o, Subscription{Name: "logons", Enabled: true})
+			o.Services.Value[len(o.Services.Value)-1].Running = false
+		}},
+	"a collector of which nothing more is known": {ReasonNotFullyObserved, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) { collects(o); o.Uses = Unseen[Uses]("denied") },
+		func(_ *Host, o *Observation, _ *Policy) { collects(o) }},
+	"a computer that a collector fetches from": {ReasonEventSource, onlyClosing,
+		func(h *Host, _ *Observation, _ *Policy) { h.Collectors = []HostID{"wec1.corp.example"} },
+		func(_ *Host, o *Observation, _ *Policy) { // it is the collector
+			o.Uses.Value.Subscriptions = []Subscription{{Enabled: true, Fetches: true, Sources: []string{"web2.corp.example"}}}
+		}},
+	"a host with a pushed configuration": {ReasonDSC, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) { o.Uses.Value.DSC = true },
+		func(_ *Host, o *Observation, _ *Policy) { o.Uses = Saw(Uses{}) }},
+	"a Hyper-V host": {ReasonHyperV, nil,
+		func(_ *Host, o *Observation, _ *Policy) { runs(o, "vmms", true) },
+		func(_ *Host, o *Observation, _ *Policy) { runs(o, "vmms", false); runs(o, "vmicheartbeat", true) }},
+	"a host of Virtual Machine Manager": {ReasonSCVMM, nil,
+		func(_ *Host, o *Observation, _ *Policy) { runs(o, "scvmmagent", true) },
+		func(_ *Host, o *Observation, _ *Policy) { runs(o, "SCVMMAgent", false) }},
+	"a host of a network controller": {ReasonNetworkController, nil,
+		func(_ *Host, o *Observation, _ *Policy) { runs(o, "NcHostAgent", true) },
+		func(_ *Host, o *Observation, _ *Policy) { runs(o, "NcHostAgent", false) }},
+	"a name that somebody else has": {ReasonSPNConflict, everything,
+		func(h *Host, _ *Observation, _ *Policy) { h.SPNOwner = "CN=svc-web,DC=corp,DC=example" },
+		func(h *Host, _ *Observation, _ *Policy) { h.Account = "WEB1$" }},
+	"strict channel binding": {ReasonCBTStrict, nil,
+		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.CbtHardening = "strict" },
+		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.CbtHardening = "Relaxed" }},
+	"certificate logon where TLS 1.3 is": {ReasonCertificateLogin, nil,
+		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.Certificate = true },
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Service.Value.Certificate, o.System.Value.Build = true, 17763
+		}},
+	"a computer that will have another name": {ReasonRenamePending, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Uses.Value.Rename = "WEB9" }, nil},
+	"our own computer": {ReasonOwnComputer, nil,
+		func(h *Host, _ *Observation, _ *Policy) { h.Roles = []Role{RoleController} },
+		func(h *Host, _ *Observation, _ *Policy) { h.Roles = []Role{RoleCA} }},
+	"a filter of other addresses": {ReasonOddFilter, everything,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.HTTP.Address, o.Service.Value.IPv4Filter = "192.0.2.7:5985", "10.0.0.1-10.0.0.9"
 		},
 		func(_ *Host, o *Observation, _ *Policy) {
-			o.Services.Value = append(o.Services.Value, WindowsService{Name: "Wecsvc"})
+			o.HTTP.Address, o.Service.Value.IPv4Filter = "192.0.2.7:5985", "10.0.0.1-10.0.0.9, 192.0.2.7-192.0.2.7"
+		}},
+	"a filter that has no IPv6, on a host that is reached by it": {ReasonOddFilter, everything,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.HTTP.Address, o.Service.Value.IPv6Filter = "[2001:db8::7]:5985", ""
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.HTTP.Address, o.Service.Value.IPv6Filter = "192.0.2.7:5985", ""
 		}},
 	"a cluster node": {ReasonClusterNode, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) {
@@ -286,5 +351,19 @@ func TestOtherClientsAreNamedOnce(t *testing.T) {
 	o.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5985}, {Address: "192.0.2.8", Port: 5985}, {Address: "192.0.2.9", Port: 5985}}
 	if f, _ := Assess(h, o, DefaultPolicy(), epoch).Blocking(ActClose); !strings.HasSuffix(f.Detail, ": 192.0.2.8, 192.0.2.9") {
 		t.Errorf("%q", f.Detail)
+	}
+}
+
+func TestFetchedFrom(t *testing.T) {
+	t.Parallel()
+	sub := Subscription{Enabled: true, Fetches: true, Sources: []string{"web1.corp.example", "web2.corp.example"}}
+	off, https, pushed := sub, sub, sub
+	off.Enabled, https.HTTPS, pushed.Fetches = false, true, false
+	got := FetchedFrom([]Observation{
+		{Host: "wec1.corp.example", Uses: Saw(Uses{Subscriptions: []Subscription{sub, sub}})},
+		{Host: "wec2.corp.example", Uses: Saw(Uses{Subscriptions: []Subscription{{Enabled: true, Fetches: true, Sources: []string{"web2.corp.example"}}, off, https, pushed}})},
+	})
+	if len(got) != 2 || joined(got["web1.corp.example"]) != "wec1.corp.example" || joined(got["web2.corp.example"]) != "wec1.corp.example, wec2.corp.example" {
+		t.Errorf("%v", got)
 	}
 }

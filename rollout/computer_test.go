@@ -120,7 +120,7 @@ func (c *computer) observe() Observation {
 	o.Identity = Saw(Identity{FQDN: name, Domain: c.host.Domain, PartOfDomain: true})
 	o.System = Saw(System{Build: 20348})
 	o.Service = Saw(Service{IPv4Filter: "*", IPv6Filter: "*"})
-	o.Policy = Saw(WinRMPolicy{})
+	o.Policy, o.Uses = Saw(WinRMPolicy{}), Saw(Uses{})
 	o.Services = Saw([]WindowsService{{Name: "Schedule", Running: true}})
 	o.Peers, o.Drops = Saw(append(slices.Clone(c.peers), Peer{Address: "192.0.2.1", Port: 5985, Self: true})), Saw(slices.Clone(c.drops))
 	o.Listeners, o.Bindings, o.Firewall = Saw(c.listeners()), Saw(c.bindings()), Saw(c.firewall())
@@ -135,7 +135,7 @@ func (c *computer) observe() Observation {
 }
 
 // parts are those that an inspection may fail to read.
-var parts = []string{"identity", "listeners", "bindings", "certificates", "firewall", "policy", "peers", "services", "service", "undo", "image", "system"}
+var parts = []string{"identity", "listeners", "bindings", "certificates", "firewall", "policy", "peers", "services", "service", "undo", "image", "system", "uses"}
 
 func blind(o *Observation, part string) {
 	const why = "access denied"
@@ -162,6 +162,8 @@ func blind(o *Observation, part string) {
 		o.Undo = Unseen[Undo](why)
 	case "image":
 		o.Image = Unseen[*BeforeImage](why)
+	case "uses":
+		o.Uses = Unseen[Uses](why)
 	case "system":
 		o.System = Unseen[System](why)
 	}

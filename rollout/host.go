@@ -32,6 +32,10 @@ type Host struct {
 	// Cluster is the name that nodes of one failover cluster share.
 	Cluster string `json:"cluster,omitempty"`
 	Zone    Zone   `json:"zone,omitempty"`
+	// SPNOwner is another object of the directory that has HTTP/<our name>; empty when none has.
+	SPNOwner string `json:"spn_owner,omitempty"`
+	// Collectors fetch events from it over HTTP.
+	Collectors []HostID `json:"collectors,omitempty"`
 }
 
 // Has reports whether the host has the role.

@@ -46,6 +46,7 @@ type Observation struct {
 	Peers        Seen[[]Peer]            `json:"peers"`
 	Drops        Seen[[]Drop]            `json:"drops"`         // of the firewall's log; read while HTTP is narrowed
 	Admins       Seen[[]Administrator]   `json:"admins"`        // not read in a brief inspection
+	Uses         Seen[Uses]              `json:"uses"`          // of WinRM, by other programs
 	PolicyValues Seen[[]PolicyValue]     `json:"policy_values"` // that win for WinRM; read where a policy sets any
 	Undo         Seen[Undo]              `json:"undo"`
 	Image        Seen[*BeforeImage]      `json:"image"` // the copy kept on the host; nil when there is none
@@ -195,7 +196,7 @@ type FirewallRule struct {
 
 // TellingServices are the services whose state a check or a person asks for: an
 // observation of a fleet's 200 services a host would fill the journal.
-var TellingServices = []string{"WinRM", "Schedule", "mpssvc", "Wecsvc", "ClusSvc", "vmms", "SCVMMAgent", "CertSvc", "NTDS", "W3SVC", "W32Time"}
+var TellingServices = []string{"WinRM", "Schedule", "mpssvc", "Wecsvc", "ClusSvc", "vmms", "SCVMMAgent", "NcHostAgent", "CertSvc", "NTDS", "W3SVC", "W32Time"}
 
 // WindowsService is a service of the service control manager.
 type WindowsService struct {

@@ -158,12 +158,22 @@ func (a *app) computers(ctx context.Context, cfg Config, d *ldapdisco.Directory)
 	if err != nil {
 		return nil, directoryError(err)
 	}
+	services, err := d.HTTPServices(ctx)
+	if err != nil {
+		return nil, directoryError(err)
+	}
 	var all []found
 	for c, err := range d.Computers(ctx, cfg.query(a.now())) {
 		if err != nil {
 			return nil, directoryError(err)
 		}
-		all = append(all, cfg.toHost(c, domain.DNSName))
+		f := cfg.toHost(c, domain.DNSName)
+		for _, dn := range services[string(f.Host.ID)] {
+			if !strings.EqualFold(dn, c.DN) {
+				f.Host.SPNOwner = dn
+			}
+		}
+		all = append(all, f)
 	}
 	if len(all) == 0 {
 		return nil, failWith(exitError, "look at select: in the configuration; an empty one takes every Windows computer", "the directory has no computer that is selected")

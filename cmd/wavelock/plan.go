@@ -133,6 +133,7 @@ func (a *app) subjects(ctx context.Context, cfg Config) ([]rollout.Subject, []ro
 	if err != nil {
 		return nil, nil, err
 	}
+	tellCollected(records)
 	var subjects []rollout.Subject
 	var left []rollout.LeftOut
 	for _, r := range records {

@@ -181,6 +181,7 @@ func (a *app) keepLook(ctx context.Context, cfg Config, v *survey, j *journal.Jo
 	if err != nil {
 		return nil, nil, err
 	}
+	tellCollected(records)
 	if err := j.SaveHosts(ctx, records); err != nil {
 		return nil, nil, err
 	}
@@ -189,4 +190,21 @@ func (a *app) keepLook(ctx context.Context, cfg Config, v *survey, j *journal.Jo
 	}
 	news, err := judgeDrift(ctx, cfg, j, records, a.now())
 	return records, news, err
+}
+
+// tellCollected adds to the hosts which event collectors fetch from them: only the
+// collectors know.
+func tellCollected(records []journal.Record) {
+	var seen []rollout.Observation
+	for _, r := range records {
+		if r.Observation != nil && r.Problem == "" {
+			seen = append(seen, *r.Observation)
+		}
+	}
+	from := rollout.FetchedFrom(seen)
+	for i := range records {
+		if c := from[records[i].Host.ID]; len(c) > 0 {
+			records[i].Host.Collectors = c
+		}
+	}
 }

@@ -3,6 +3,7 @@ package lab
 import (
 	"cmp"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,6 +94,10 @@ func (l *Lab) Meddle(host, what string) error {
 	h := l.hosts[host]
 	if h == nil {
 		return fmt.Errorf("the lab has no %s", host)
+	}
+	if what == "take-name" { // somebody gives a service account the computer's name as a web server
+		dn := "CN=svc-web,CN=Users,DC=corp,DC=example"
+		return errors.Join(l.ldap.AddAccount("svc-web", 1777), l.ldap.Set(dn, "servicePrincipalName", "HTTP/"+host))
 	}
 	return h.Meddle(what)
 }

@@ -156,7 +156,7 @@ func bulkQuery(keys []string) string {
 		}
 		fmt.Fprintf(&b, `echo %s& reg query "%s" /s 2>nul`, section, k)
 	}
-	return b.String()
+	return b.String() + " & " + configuredLine()
 }
 
 // plainArgument refuses what is syntax to cmd.exe. Escaping it would be possible

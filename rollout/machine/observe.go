@@ -29,6 +29,8 @@ var bulkKeys = []string{
 	`HKLM\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo`,
 	`HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM`,
 	`HKLM\SOFTWARE\wavelock`,
+	`HKLM\` + subscriptionsKey,
+	`HKLM\` + nameKey,
 }
 
 // inspect reads everything there is to know. A computer that does not answer is
@@ -172,12 +174,13 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 	res, err := d.run(ctx, bulkQuery(bulkKeys))
 	var parts [][]regKey
 	if err == nil {
-		parts, err = parseBulk(string(res.Stdout), len(bulkKeys))
+		parts, err = parseBulk(string(res.Stdout), len(bulkKeys)+1)
 	}
 	if err != nil {
 		why := err.Error()
 		o.Firewall, o.Certificates, o.Bindings = rollout.Unseen[rollout.Firewall](why), rollout.Unseen[[]pki.Certificate](why), rollout.Unseen[[]rollout.Binding](why)
 		o.Policy, o.Undo, o.Image = rollout.Unseen[rollout.WinRMPolicy](why), rollout.Unseen[rollout.Undo](why), rollout.Unseen[*rollout.BeforeImage](why)
+		o.Uses = rollout.Unseen[rollout.Uses](why)
 		return
 	}
 	o.Firewall = rollout.Saw(m.firewall(parts[0], parts[1]))
@@ -190,6 +193,8 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 	if len(parts[4]) > 0 {
 		part(&o.PolicyValues, func() ([]rollout.PolicyValue, error) { return readWinners(ctx, d.session) })
 	}
+	text := string(res.Stdout)
+	o.Uses = rollout.Saw(uses(parts[6], parts[7], text[strings.LastIndex(text, section):]))
 	part(&o.Image, func() (*rollout.BeforeImage, error) { return image(parts[5]) })
 	if taskErr != nil {
 		o.Undo = rollout.Unseen[rollout.Undo](taskErr.Error())

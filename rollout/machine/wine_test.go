@@ -213,7 +213,7 @@ func (w *wine) undo(t *testing.T) {
 	if n := len(parseRegQuery(saved)); n < 3 {
 		t.Errorf("%d keys were saved:\n%s", n, saved)
 	}
-	parts, err := parseBulk(reg(bulkQuery(bulkKeys)), len(bulkKeys))
+	parts, err := parseBulk(reg(bulkQuery(bulkKeys)), len(bulkKeys)+1)
 	if err != nil || parts[5][1].path != `SOFTWARE\wavelock\before` && len(parts[5]) < 4 {
 		t.Errorf("%v %+v", err, parts)
 	}

@@ -161,6 +161,8 @@ func (p *parser) pipe(run bool) int {
 	}
 }
 
+var ifExist = regexp.MustCompile(`(?i)^\s*if\s+exist\s+("[^"]*"|\S+)\s+(.*)$`)
+
 // command executes a group or a simple command, with its redirections.
 func (p *parser) command(run bool) int {
 	markOut, markErr := p.x.out.Len(), p.x.err.Len()
@@ -171,6 +173,11 @@ func (p *parser) command(run bool) int {
 		t := p.toks[0]
 		switch t.op {
 		case "":
+			if m := ifExist.FindStringSubmatch(t.text); m != nil && strings.TrimSpace(text.String()) == "" {
+				_, there := p.x.h.files[strings.ToLower(strings.Trim(m[1], `"`))]
+				p.toks[0].text = m[2]
+				return p.sequence(run && there) // all that is left of the line, or of the group, belongs to it
+			}
 			text.WriteString(t.text)
 			p.toks = p.toks[1:]
 		case "(":

@@ -37,7 +37,10 @@ func TestCommandLines(t *testing.T) {
 		`"hostname"`:                              {0, "web01\r\n", ""},
 		`C:\Windows\System32\hostname.exe`:        {0, "web01\r\n", ""},
 		`cmd.exe /d /c "echo "a" & echo b"`:       {0, "\"a\" \r\nb\r\n", ""},
-		`rem nothing`:                             {0, "", ""},
+		`if exist C:\no.txt echo a & echo b`:      {0, "", ""}, // both belong to the if
+		`(if exist C:\no.txt echo a)& echo b`:     {0, "b\r\n", ""},
+		`echo x>%TEMP%\g.txt & (if exist "%TEMP%\g.txt" echo yes)`: {0, "yes\r\n", ""},
+		`rem nothing`: {0, "", ""},
 	} {
 		if got := c.cmd(line); got != want {
 			t.Errorf("%s:\n got %+v\nwant %+v", line, got, want)

@@ -25,6 +25,24 @@ var meddlings = map[string]func(*Host){
 		h.reg.Delete(listenerKey + `\*+HTTPS`)
 		h.reg.Delete(fmt.Sprintf(`%s\0.0.0.0:%d`, bindingKey, h.cfg.HTTPSPort))
 	},
+	// An event collector with a subscription whose sources come over HTTP, and one that fetches from web02.
+	"collect-events": func(h *Host) {
+		const key = `SOFTWARE\Microsoft\Windows\CurrentVersion\EventCollector\Subscriptions\`
+		h.services["wecsvc"] = "Running"
+		h.reg.SetNum(key+"Logons", "Enabled", 1)
+		h.reg.SetText(key+"Logons", "SubscriptionType", "SourceInitiated")
+		h.reg.SetNum(key+"Servers", "Enabled", 1)
+		h.reg.SetText(key+"Servers", "SubscriptionType", "CollectorInitiated")
+		h.reg.SetText(key+`Servers\EventSources\web02.corp.example`, "LastError", "")
+	},
+	// A configuration is pushed by Desired State Configuration.
+	"configure": func(h *Host) { h.files[`c:\windows\system32\configuration\current.mof`] = []byte("encrypted") },
+	// The computer gets another name, and was not restarted yet.
+	"rename": func(h *Host) {
+		const key = `SYSTEM\CurrentControlSet\Control\ComputerName\`
+		h.reg.SetText(key+"ActiveComputerName", "ComputerName", h.netBIOS())
+		h.reg.SetText(key+"ComputerName", "ComputerName", "RENAMED")
+	},
 	// Every rule for the HTTPS port lets everybody in.
 	"widen-rule": func(h *Host) {
 		for _, v := range h.reg.Values(firewallKey + `\FirewallRules`) {
@@ -39,7 +57,7 @@ var meddlings = map[string]func(*Host){
 var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 
 // Meddle does something to the computer that nobody here asked for: enable-remoting,
-// link-policy, drop-https or widen-rule.
+// link-policy, drop-https, widen-rule, collect-events, configure or rename.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {
