@@ -296,12 +296,18 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// Cure is the first of the goals whose campaign would mend the drift; empty when
-// none would. HTTP that Group Policy makes again is no campaign's matter.
+// cures are the goals whose campaigns mend a drift. HTTP that Group Policy makes
+// again, and a firewall rule that somebody widened, are no campaign's matter.
+var cures = map[Reason][]Goal{
+	ReasonHTTPBack:            {GoalClose},
+	ReasonHTTPSGone:           {GoalSecure},
+	ReasonCertificateReplaced: {GoalRenew, GoalSecure},
+}
+
+// Cure is the first of the goals whose campaign would mend the drift; empty when none would.
 func (d Drift) Cure(goals []Goal) Goal {
 	for _, g := range goals {
-		if (d.Reason == ReasonHTTPBack && g == GoalClose) ||
-			(slices.Contains([]Reason{ReasonHTTPSGone, ReasonCertificateReplaced}, d.Reason) && g != GoalClose) {
+		if slices.Contains(cures[d.Reason], g) {
 			return g
 		}
 	}

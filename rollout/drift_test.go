@@ -146,3 +146,18 @@ func TestCovers(t *testing.T) {
 		}
 	}
 }
+
+func TestCure(t *testing.T) {
+	t.Parallel()
+	all := []Goal{GoalClose, GoalSecure, GoalRenew, GoalRestore}
+	for r, want := range map[Reason]Goal{ReasonHTTPBack: GoalClose, ReasonHTTPSGone: GoalSecure, ReasonCertificateReplaced: GoalSecure, ReasonPolicyRecreated: "", ReasonRuleWidened: ""} {
+		if got := (Drift{Reason: r}).Cure(all); got != want {
+			t.Errorf("%s is mended by %q, want %q", r, got, want)
+		}
+	}
+	s := Standing{Drifts: []Drift{{Reason: ReasonHTTPBack}, {Reason: ReasonHTTPSGone}, {Reason: ReasonHTTPBack, Ended: epoch}, {Reason: ReasonHTTPBack, Campaign: "old"}}}
+	s = s.Opened("new", GoalClose, all)
+	if s.Drifts[0].Campaign != "new" || s.Drifts[1].Campaign != "" || s.Drifts[2].Campaign != "" || s.Drifts[3].Campaign != "old" {
+		t.Errorf("%+v", s.Drifts)
+	}
+}

@@ -176,6 +176,7 @@ func (a *app) selected(ctx context.Context, cfg Config, subjects []rollout.Subje
 		case f.Problem != "":
 			left = append(left, rollout.LeftOut{Host: s.Host.ID, OU: s.Host.OU, Class: rollout.ClassUnknown, Reason: rollout.Reason(f.Problem), Detail: "since it was assessed"})
 		default:
+			f.Host.Collectors = s.Host.Collectors // which only the collectors know
 			kept = append(kept, rollout.Subject{Host: f.Host, Observation: s.Observation})
 		}
 	}

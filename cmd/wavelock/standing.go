@@ -27,7 +27,7 @@ func (o Observe) validate(bad func(wrong bool, format string, args ...any)) {
 	bad(o.Sample > 0 && o.Every == 0, "observe.sample: needs observe.every, too")
 	bad(o.Parallel < 0 || o.Parallel > 5000, "observe.parallel: %d is not between 1 and 5000", o.Parallel)
 	for _, g := range o.Open {
-		bad(g.Actions() == nil, "observe.open: %q is no goal", g)
+		bad(!slices.Contains([]rollout.Goal{rollout.GoalSecure, rollout.GoalClose, rollout.GoalRenew}, g), "observe.open: %q is not secure, close or renew", g)
 	}
 }
 
@@ -149,7 +149,8 @@ func (s *standing) open(ctx context.Context, records []journal.Record) error {
 func (s *standing) openOne(ctx context.Context, g rollout.Goal, subjects []rollout.Subject) error {
 	now := s.app.now()
 	id := rollout.CampaignID(fmt.Sprintf("drift-%s-%s", g, now.UTC().Format("20060102-150405")))
-	in := rollout.Intent{ID: id, Made: now, MadeBy: "wavelock serve", Goal: g, Seed: 1, Policy: s.cfg.Policy, Waves: s.cfg.Waves}
+	in := rollout.Intent{ID: id, Made: now, MadeBy: "wavelock serve", Goal: g, Seed: 1, Policy: s.cfg.Policy,
+		Waves: []rollout.WaveRule{{Name: "drift", InFlight: 1, Limit: 1}}} // one after the other: something changed them
 	if free := rollout.NewPlan(in, subjects); len(free.Hosts) == 0 {
 		return nil // every one of them has something in its way, which the findings say
 	}
