@@ -71,6 +71,9 @@ func (t Target) complete() (Target, error) {
 	if t.Dial == nil {
 		t.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
+	if t.Login == nil && t.TLS.MinVersion > tls.VersionTLS12 {
+		return t, errors.New("a logon by certificate needs TLS 1.2 for " + t.Host)
+	}
 	if t.TLS != nil {
 		t.TLS = t.TLS.Clone()
 		if t.TLS.ServerName == "" {
@@ -80,6 +83,11 @@ func (t Target) complete() (Target, error) {
 			t.TLS.MinVersion = tls.VersionTLS12
 		}
 		t.TLS.NextProtos = nil // NTLM and Kerberos live on an HTTP/1.1 connection
+		if t.Login == nil {
+			// http.sys asks for the certificate when it has read our request: by renegotiation, or in TLS 1.3 by an
+			// authentication after the handshake, which crypto/tls does not have.
+			t.TLS.MaxVersion, t.TLS.Renegotiation = tls.VersionTLS12, tls.RenegotiateOnceAsClient
+		}
 	}
 	return t, nil
 }
