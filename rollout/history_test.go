@@ -48,7 +48,7 @@ func TestSummaryKeepsWhatListsShow(t *testing.T) {
 		Listeners:    Saw([]Listener{{Transport: HTTP, Enabled: true, Port: 5985}, {Transport: HTTPS, Enabled: true, Port: 5986, Thumbprint: "AB"}}),
 		Certificates: Saw([]pki.Certificate{{Thumbprint: "AB", Subject: "CN=h1", NotAfter: midday.AddDate(0, 1, 0)}}),
 		Peers:        Saw([]Peer{{Address: "192.0.2.7", Port: 5985}, {Address: "192.0.2.7", Port: 5985}, {Address: "192.0.2.8", Port: 5986}, {Address: "192.0.2.9", Port: 5985, Self: true}})}
-	s := Summarize(Host{ID: "h1.corp.example", OU: "corp.example/Web"}, "", &o, DefaultPolicy(), midday.Add(time.Hour))
+	s := Summarize(Host{ID: "h1.corp.example", OU: "corp.example/Web"}, "", &o, DefaultPolicy(), PostureRules{}, midday.Add(time.Hour))
 	if s.Class != ClassBoth || !s.Seen.Equal(midday) || !s.Observed || len(s.Clients) != 1 || s.Clients[0] != "192.0.2.7" {
 		t.Errorf("%+v", s)
 	}
@@ -59,10 +59,10 @@ func TestSummaryKeepsWhatListsShow(t *testing.T) {
 		t.Errorf("an identity that was not read blocks: %+v", s.Findings)
 	}
 	o.Certificates = Saw([]pki.Certificate{})
-	if s := Summarize(Host{ID: "h1.corp.example"}, "", &o, DefaultPolicy(), midday); s.Certificate == nil || !s.Certificate.Missing {
+	if s := Summarize(Host{ID: "h1.corp.example"}, "", &o, DefaultPolicy(), PostureRules{}, midday); s.Certificate == nil || !s.Certificate.Missing {
 		t.Errorf("a certificate that the store does not have: %+v", s.Certificate)
 	}
-	if s := Summarize(Host{ID: "x"}, "stale-account", nil, DefaultPolicy(), midday); s.Class != ClassUnknown || s.Observed || s.Problem == "" {
+	if s := Summarize(Host{ID: "x"}, "stale-account", nil, DefaultPolicy(), PostureRules{}, midday); s.Class != ClassUnknown || s.Observed || s.Problem == "" {
 		t.Errorf("never seen: %+v", s)
 	}
 }

@@ -26,6 +26,28 @@ type Summary struct {
 	Certificate *HTTPSCert       `json:"certificate,omitempty"`
 	Findings    []SummaryFinding `json:"findings,omitempty"`
 	Clients     []string         `json:"clients,omitempty"` // who else was connected to the HTTP port
+	Posture     *PostureSummary  `json:"posture,omitempty"` // nil: not judged
+}
+
+// PostureSummary is a posture verdict as a list shows it.
+type PostureSummary struct {
+	Score   int      `json:"score"`
+	Bad     []string `json:"bad,omitempty"` // ids of checks
+	Unknown []string `json:"unknown,omitempty"`
+}
+
+// Summary is the verdict without its details.
+func (v PostureVerdict) Summary() *PostureSummary {
+	s := &PostureSummary{Score: v.Score}
+	for _, r := range v.Results {
+		switch r.State {
+		case PostureBad:
+			s.Bad = append(s.Bad, r.Check)
+		case PostureUnknown:
+			s.Unknown = append(s.Unknown, r.Check)
+		}
+	}
+	return s
 }
 
 // HTTPSCert is the certificate that a host's HTTPS listener names.
@@ -56,7 +78,7 @@ func (s Summary) Blocked() (SummaryFinding, bool) {
 
 // Summarize judges an observation by the policy and keeps what lists show. The
 // observation is nil for a host that was only found in the directory.
-func Summarize(h Host, problem string, o *Observation, p Policy, now time.Time) Summary {
+func Summarize(h Host, problem string, o *Observation, p Policy, rules PostureRules, now time.Time) Summary {
 	s := Summary{Host: h.ID, OU: h.OU, Site: h.Site, OS: h.OS, Roles: h.Roles, Zone: h.Zone, Cluster: h.Cluster,
 		Problem: problem, Class: ClassUnknown, Seen: now}
 	if o == nil {
@@ -70,6 +92,9 @@ func Summarize(h Host, problem string, o *Observation, p Policy, now time.Time) 
 		s.Findings = append(s.Findings, SummaryFinding{f.Reason, f.Severity, f.Detail, f.Waived != ""})
 	}
 	s.Certificate = httpsCert(*o)
+	if s.Observed {
+		s.Posture = JudgePosture(*o, rules).Summary()
+	}
 	for _, peer := range o.Peers.Value {
 		if peer.Port == p.HTTPPort && !peer.Self && !slices.Contains(p.Controllers, peer.Address) && !slices.Contains(s.Clients, peer.Address) {
 			s.Clients = append(s.Clients, peer.Address)

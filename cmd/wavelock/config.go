@@ -42,7 +42,8 @@ type Config struct {
 	Observe Observe `yaml:"observe"` // what wavelock serve looks at by itself
 	Listen  string  `yaml:"listen"`  // of the dashboard
 
-	Dashboard Dashboard `yaml:"dashboard"`
+	Dashboard Dashboard            `yaml:"dashboard"`
+	Posture   rollout.PostureRules `yaml:"posture"` // what is expected of hosts beside the listeners
 
 	dir string
 }

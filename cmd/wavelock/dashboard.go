@@ -216,6 +216,10 @@ func (p *pages) Host(ctx context.Context, id rollout.HostID) (web.Dossier, error
 	r.Host.ID = id
 	d := p.cfg.dossier(r, p.a.now())
 	out := web.Dossier{Host: r.Host, Problem: r.Problem, Class: d.class(), SeenAt: r.SeenAt, Observation: r.Observation, Findings: d.Findings, Would: d.Would, Past: past}
+	if o := r.Observation; o != nil && o.Via != "" && r.Problem == "" {
+		v := rollout.JudgePosture(*o, p.cfg.Posture)
+		out.Posture = &v
+	}
 	if o := r.Observation; o != nil && o.Census.Known {
 		out.Users = o.Census.Value.Words(p.cfg.Policy, p.a.now())
 	}

@@ -19,7 +19,7 @@ func (c Config) database() string {
 
 // openJournal opens the database of the configuration.
 func (a *app) openJournal(ctx context.Context, cfg Config) (*journal.Journal, error) {
-	return journal.Open(ctx, journal.Config{Path: cfg.database(), Log: a.logger(), Now: a.now, Policy: cfg.Policy})
+	return journal.Open(ctx, journal.Config{Path: cfg.database(), Log: a.logger(), Now: a.now, Policy: cfg.Policy, Posture: cfg.Posture})
 }
 
 var (

@@ -222,7 +222,7 @@ func (j *Journal) summarize(r Record) rollout.Summary {
 	if at.IsZero() {
 		at = time.Unix(0, 0).UTC()
 	}
-	return rollout.Summarize(r.Host, r.Problem, r.Observation, j.cfg.Policy, at)
+	return rollout.Summarize(r.Host, r.Problem, r.Observation, j.cfg.Policy, j.cfg.Posture, at)
 }
 
 // Host is what is known of one host; ok is false when nothing is.

@@ -19,7 +19,8 @@ type Config struct {
 	Now  func() time.Time // default: time.Now
 
 	// Policy judges the hosts that are kept, for their summaries.
-	Policy rollout.Policy
+	Policy  rollout.Policy
+	Posture rollout.PostureRules
 }
 
 // Journal is an open database. It is safe for concurrent use.

@@ -173,7 +173,8 @@ func (l *Lab) addHost(i int, name, ou, os string) error {
 		product = 1
 	}
 	h := machinetest.New(machinetest.Config{FQDN: fqdn, Address: address, Product: product, Directory: l.accounts, Admins: []string{account},
-		Latency: l.cfg.Latency, Enroll: l.enroll, Clock: l.cfg.Clock, Log: l.cfg.Log})
+		Latency: l.cfg.Latency, Enroll: l.enroll, Clock: l.cfg.Clock, Log: l.cfg.Log,
+		LogShell: len(l.names)%3 > 0, TrustedHosts: map[bool]string{true: "*"}[len(l.names)%7 == 3]})
 	h.InstallCA(l.ca.Issuing())
 	if err := h.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)

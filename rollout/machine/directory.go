@@ -22,7 +22,12 @@ func readAdmins(ctx context.Context, s *wsman.Session, product int) ([]rollout.A
 	if product == productDC {
 		return nil, errors.New("a domain controller has no local administrators")
 	}
-	group, err := first(ctx, s, "root/cimv2", "select Name, Domain from Win32_Group where LocalAccount=TRUE and SID='"+administratorsSID+"'")
+	return membersOf(ctx, s, administratorsSID)
+}
+
+// membersOf lists the direct members of a local group, by its well-known SID.
+func membersOf(ctx context.Context, s *wsman.Session, sid string) ([]rollout.Administrator, error) {
+	group, err := first(ctx, s, "root/cimv2", "select Name, Domain from Win32_Group where LocalAccount=TRUE and SID='"+sid+"'")
 	if err != nil {
 		return nil, err
 	}

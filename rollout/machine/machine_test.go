@@ -314,6 +314,9 @@ func TestObservationOfPoliciesAndAdministrators(t *testing.T) {
 	if v := o.PolicyValues.Value; len(v) != 3 || v[0].Name != "AllowAutoConfig" || v[0].GPO != "WinRM for servers" {
 		t.Errorf("policies: %+v %s", v, o.PolicyValues.Why)
 	}
+	if p := o.Posture.Value; !o.Posture.Known || p.PowerShell != "5.1.20348.1" || p.OldPowerShell != "2.0" || p.DCOM != "Y" || !p.RemoteUsers.Known || len(p.RemoteUsers.Value) != 0 {
+		t.Errorf("posture: %+v", o.Posture)
+	}
 	if end, _, _ := b.do(rollout.ActClose); !strings.Contains(end.Detail, `"WinRM for servers"`) {
 		t.Errorf("the policy's name is not told: %+v", end)
 	}

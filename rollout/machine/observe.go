@@ -165,6 +165,9 @@ func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation, bri
 	if o.Admins = rollout.Unseen[[]rollout.Administrator]("not asked for"); !brief {
 		part(&o.Admins, func() ([]rollout.Administrator, error) { return readAdmins(ctx, d.session, o.System.Value.Product) })
 	}
+	if o.Posture = rollout.Unseen[rollout.Posture]("not asked for"); !brief {
+		part(&o.Posture, func() (rollout.Posture, error) { return m.readPosture(ctx, d, o.System.Value.Product) })
+	}
 	task, taskErr := readTask(ctx, d.session)
 	m.readRegistry(ctx, d, o, task, taskErr)
 }

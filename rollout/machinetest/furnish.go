@@ -50,6 +50,17 @@ func (h *Host) furnish() {
 	h.reg.Set(bindingKey+`\0.0.0.0:443`, Value{Name: "AppId", Type: Binary, Data: guid("4dc3e181-e14b-4a21-b022-59fc669b0914")})
 	h.reg.SetText(`SOFTWARE\Microsoft\Windows NT\CurrentVersion`, "ProductName", "Windows Server 2022 Standard")
 	h.reg.SetText(`SOFTWARE\Microsoft\PowerShell\3\PowerShellEngine`, "PowerShellVersion", "5.1.20348.1")
+	h.reg.SetText(`SOFTWARE\Microsoft\PowerShell\1\PowerShellEngine`, "PowerShellVersion", "2.0")
+	h.reg.SetText(`SOFTWARE\Microsoft\Ole`, "EnableDCOM", "Y")
+	h.reg.SetText(`SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Client`, "trusted_hosts", h.cfg.TrustedHosts)
+	const shell = `SOFTWARE\Policies\Microsoft\Windows\PowerShell`
+	if h.cfg.LogShell {
+		h.reg.SetNum(shell+`\ScriptBlockLogging`, "EnableScriptBlockLogging", 1)
+		h.reg.SetNum(shell+`\ModuleLogging`, "EnableModuleLogging", 1)
+		h.reg.SetText(shell+`\ModuleLogging\ModuleNames`, "*", "*")
+		h.reg.SetNum(shell+`\Transcription`, "EnableTranscripting", 1)
+		h.reg.SetText(shell+`\Transcription`, "OutputDirectory", `\\logs.corp.example\transcripts$`)
+	}
 }
 
 // commonRules are 400 firewall rules as a server has them ([MS-GPFAS] 2.2.2.19).

@@ -46,20 +46,22 @@ func (e *EnrollError) Error() string {
 
 // Config says what computer it is.
 type Config struct {
-	FQDN       string // web01.corp.example
-	Address    string // 127.x.y.z
-	HTTPPort   int    // 5985 when 0
-	HTTPSPort  int    // 5986 when 0
-	Product    int    // 1 client, 2 domain controller, 3 server (the default)
-	Directory  *logontest.Directory
-	Admins     []string // account names; nobody else may do anything
-	Keytab     *keytab.Keytab
-	Clock      func() time.Time
-	Latency    time.Duration // of every answer
-	Enroll     func(context.Context, EnrollRequest) (der []byte, err error)
-	NewKey     func() (crypto.Signer, error)
-	MaxEnvelop int // MaxEnvelopeSizekb of the service, in bytes; 512000 when 0
-	Log        *slog.Logger
+	FQDN         string // web01.corp.example
+	Address      string // 127.x.y.z
+	HTTPPort     int    // 5985 when 0
+	HTTPSPort    int    // 5986 when 0
+	Product      int    // 1 client, 2 domain controller, 3 server (the default)
+	Directory    *logontest.Directory
+	Admins       []string // account names; nobody else may do anything
+	Keytab       *keytab.Keytab
+	Clock        func() time.Time
+	Latency      time.Duration // of every answer
+	Enroll       func(context.Context, EnrollRequest) (der []byte, err error)
+	NewKey       func() (crypto.Signer, error)
+	LogShell     bool   // policies log what PowerShell does
+	TrustedHosts string // of the computer as a client
+	MaxEnvelop   int    // MaxEnvelopeSizekb of the service, in bytes; 512000 when 0
+	Log          *slog.Logger
 }
 
 // Host is one simulated computer. It is safe for concurrent use.

@@ -23,6 +23,7 @@ type query struct {
 	Finding string
 	Cert    string // key of a bucket
 	Client  string // address that was connected over HTTP
+	Posture string // a check that is not fulfilled; with ? before it, one that is not known
 	Sort    string // host, class, seen, expires
 	Down    bool
 	Page    int
@@ -30,11 +31,11 @@ type query struct {
 
 // filters are the parameters that narrow a list, with their titles.
 var filters = []struct{ Key, Title string }{{"class", "class"}, {"ou", "OU"}, {"site", "site"}, {"os", "system"}, {"role", "role"}, {"zone", "zone"},
-	{"finding", "finding"}, {"cert", "certificate"}, {"client", "HTTP client"}}
+	{"finding", "finding"}, {"cert", "certificate"}, {"client", "HTTP client"}, {"posture", "posture"}}
 
 func parseQuery(v url.Values) query {
 	q := query{Q: strings.ToLower(strings.TrimSpace(v.Get("q"))), Class: v.Get("class"), Dim: map[string]string{}, Finding: v.Get("finding"),
-		Cert: v.Get("cert"), Client: v.Get("client"), Sort: v.Get("sort"), Page: 1}
+		Cert: v.Get("cert"), Client: v.Get("client"), Posture: v.Get("posture"), Sort: v.Get("sort"), Page: 1}
 	for _, d := range dimensions {
 		if s := v.Get(d.Key); s != "" {
 			q.Dim[d.Key] = s
@@ -61,6 +62,7 @@ func (f *fleet) pick(q query, now time.Time) []*rollout.Summary {
 		"class":   func(a, b *rollout.Summary) int { return cmp.Compare(classRank(a.Class), classRank(b.Class)) },
 		"seen":    func(a, b *rollout.Summary) int { return a.Seen.Compare(b.Seen) },
 		"expires": func(a, b *rollout.Summary) int { return cmp.Compare(expiry(a), expiry(b)) },
+		"score":   func(a, b *rollout.Summary) int { return cmp.Compare(scoreOf(a), scoreOf(b)) },
 		"ou":      func(a, b *rollout.Summary) int { return cmp.Compare(a.OU, b.OU) },
 	}[q.Sort]
 	if by != nil {
@@ -73,6 +75,14 @@ func (f *fleet) pick(q query, now time.Time) []*rollout.Summary {
 }
 
 func classRank(c rollout.Class) int { return slices.Index(rollout.Classes(), c) }
+
+// scoreOf sorts hosts that were not judged behind all others.
+func scoreOf(s *rollout.Summary) int {
+	if s.Posture == nil {
+		return 1000
+	}
+	return s.Posture.Score
+}
 
 // expiry sorts hosts without a certificate behind all others.
 func expiry(s *rollout.Summary) int64 {
@@ -104,7 +114,19 @@ func (q query) fits(s *rollout.Summary, now time.Time) bool {
 			return false
 		}
 	}
-	return q.Client == "" || slices.Contains(s.Clients, q.Client)
+	return q.fitsPosture(s) && (q.Client == "" || slices.Contains(s.Clients, q.Client))
+}
+
+func (q query) fitsPosture(s *rollout.Summary) bool {
+	switch check, unknown := strings.CutPrefix(q.Posture, "?"); {
+	case q.Posture == "":
+		return true
+	case s.Posture == nil:
+		return false
+	case unknown:
+		return slices.Contains(s.Posture.Unknown, check)
+	}
+	return slices.Contains(s.Posture.Bad, q.Posture)
 }
 
 // pager says where in a long table the page is.
@@ -232,19 +254,23 @@ func (s *server) hostsCSV(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all := f.pick(parseQuery(r.URL.Query()), s.Now())
-	s.csv(w, r, "hosts", []string{"host", "ou", "site", "os", "roles", "zone", "class", "seen", "problem", "blocker", "detail", "certificate", "expires", "http_clients"}, func(row func(...string)) {
+	s.csv(w, r, "hosts", []string{"host", "ou", "site", "os", "roles", "zone", "class", "seen", "problem", "blocker", "detail", "certificate", "expires", "http_clients", "posture_score"}, func(row func(...string)) {
 		for _, h := range all {
 			b, _ := h.Blocked()
 			var thumb, expires string
 			if c := h.Certificate; c != nil {
 				thumb, expires = string(c.Thumbprint), stamp(c.NotAfter)
 			}
+			score := ""
+			if h.Posture != nil {
+				score = strconv.Itoa(h.Posture.Score)
+			}
 			roles := make([]string, len(h.Roles))
 			for i, role := range h.Roles {
 				roles[i] = string(role)
 			}
 			row(string(h.Host), h.OU, h.Site, h.OS, strings.Join(roles, " "), string(h.Zone), string(h.Class), stamp(h.Seen), h.Problem,
-				string(b.Reason), b.Detail, thumb, expires, strings.Join(h.Clients, " "))
+				string(b.Reason), b.Detail, thumb, expires, strings.Join(h.Clients, " "), score)
 		}
 	})
 }

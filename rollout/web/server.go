@@ -70,6 +70,7 @@ func (s *server) routes() *http.ServeMux {
 		"/findings": s.findings, "/findings.csv": s.findingsCSV, "/certificates": s.certificates, "/certificates.csv": s.certificatesCSV,
 		"/clients": s.clients, "/clients.csv": s.clientsCSV,
 		"/campaigns": s.campaigns, "/campaign/{id}": s.campaign, "/campaign/{id}/hosts": s.campaignHosts, "/campaign/{id}/hosts.csv": s.campaignHostsCSV,
+		"/posture": s.posture, "/posture.csv": s.postureCSV,
 		"/journal": s.journal, "/journal/{id}": s.events, "/journal/{id}/events.csv": s.eventsCSV,
 		"/api/coverage": s.apiCoverage, "/api/campaign/{id}": s.apiCampaign,
 	} {

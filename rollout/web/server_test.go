@@ -34,7 +34,7 @@ func (c canned) Summaries(_ context.Context, after int64) ([]rollout.Summary, in
 		return nil, after, c.err
 	}
 	list := []rollout.Summary{{Host: hostile, OU: hostile, Site: hostile, OS: hostile, Roles: []rollout.Role{hostile}, Zone: hostile, Class: rollout.ClassBoth, Seen: noon,
-		Problem: hostile, Clients: []string{hostile}, Certificate: &rollout.HTTPSCert{Thumbprint: "AB", Subject: hostile, Issuer: hostile, NotAfter: noon.AddDate(0, 0, 3)},
+		Problem: hostile, Clients: []string{hostile}, Posture: &rollout.PostureSummary{Score: 40, Bad: []string{"few-admins", hostile}}, Certificate: &rollout.HTTPSCert{Thumbprint: "AB", Subject: hostile, Issuer: hostile, NotAfter: noon.AddDate(0, 0, 3)},
 		Findings: []rollout.SummaryFinding{{Reason: hostile, Severity: rollout.Blocker, Detail: hostile}}},
 		{Host: "=cmd.corp.example", OU: "@SUM", Class: rollout.ClassHTTPSOnly, Seen: noon},
 		{Host: "plain.corp.example", OU: "corp.example/Web", Class: rollout.ClassHTTPSOnly, Seen: noon}, {Host: "third.corp.example", Class: rollout.ClassHTTPSOnly, Seen: noon}}
@@ -97,7 +97,8 @@ func (c canned) Host(_ context.Context, id rollout.HostID) (Dossier, error) {
 		Firewall:     rollout.Saw(rollout.Firewall{Rules: []rollout.FirewallRule{{Name: hostile, Remote: []string{hostile}, Ports: []string{hostile}}}}),
 		Peers:        rollout.Saw([]rollout.Peer{{Address: hostile}}), Admins: rollout.Saw([]rollout.Administrator{{Domain: hostile, Name: hostile}})}
 	row := rollout.HostView{Host: id, Status: "done", Detail: hostile, Proof: &rollout.Proof{Wire: "AB", Listener: "AB", Bound: "AB", Issued: "AB", Chain: []string{hostile}, Answered: hostile, TLS: hostile}}
-	return Dossier{Host: rollout.Host{ID: id, OU: hostile, Roles: []rollout.Role{hostile}}, Class: rollout.ClassBoth, Observation: &o, Would: []string{hostile}, Findings: []rollout.Finding{{Reason: hostile, Detail: hostile, Waived: hostile}},
+	verdict := rollout.JudgePosture(o, rollout.PostureRules{})
+	return Dossier{Posture: &verdict, Host: rollout.Host{ID: id, OU: hostile, Roles: []rollout.Role{hostile}}, Class: rollout.ClassBoth, Observation: &o, Would: []string{hostile}, Findings: []rollout.Finding{{Reason: hostile, Detail: hostile, Waived: hostile}},
 		Rejected: []RejectedView{{"AB", hostile, hostile}}, Past: []Chapter{{Campaign: "spring", Row: row, Events: []rollout.Event{{Detail: hostile}},
 			Image: &rollout.BeforeImage{Listeners: []rollout.Listener{{Address: hostile}}, Bindings: []rollout.Binding{{Endpoint: hostile}}, Rules: []rollout.FirewallRule{{Name: hostile}}}}}}, c.err
 }
@@ -123,7 +124,7 @@ var everyPage = map[string]string{
 	"/hosts?cert=7": "1–1 of 1", "/hosts?page=99999": "1–4 of 4", "/hosts.csv": "plain.corp.example", "/findings": "Findings", "/findings.csv": "severity",
 	"/certificates": "in 3 days", "/certificates.csv": "days_left", "/clients": "Who still uses HTTP", "/clients.csv": "address", "/coverage/ou": "corp.example/Web",
 	"/coverage/ou.csv": "corp.example/Web,1", "/coverage/role": "Role", "/journal": strings.Repeat("b", 64), "/journal/spring": "Head", "/journal/spring/events.csv": "seq,at",
-	"/host/plain.corp.example": "All four are the same", "/host/PLAIN.corp.example": "All four", "/api/coverage": `"https-only":1`, "/api/coverage?at=2026-02-25": `"http-only":1`,
+	"/host/plain.corp.example": "All four are the same", "/host/PLAIN.corp.example": "All four", "/posture": "Mean score", "/posture.csv": "few-admins", "/hosts?posture=few-admins&sort=score": "1–1 of 1", "/api/coverage": `"https-only":1`, "/api/coverage?at=2026-02-25": `"http-only":1`,
 	"/api/campaign/spring": `"status":"halted"`, "/assets/live.js": "EventSource", "/assets/style.css": "prefers-color-scheme", "/healthz": "ok",
 }
 

@@ -58,8 +58,9 @@ type Dossier struct {
 	Findings    []rollout.Finding
 	Fit         *CertificateView // what a campaign would use; nil for none
 	Rejected    []RejectedView
-	Would       []string // what a campaign would do to it
-	Users       string   // of HTTP, as the census says; empty without one
+	Would       []string                // what a campaign would do to it
+	Posture     *rollout.PostureVerdict // nil: it was not looked at
+	Users       string                  // of HTTP, as the census says; empty without one
 	Past        []Chapter
 }
 

@@ -1,0 +1,87 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"wavelock/rollout"
+)
+
+// postureKeys are the registry keys of what only a report asks for, in the order of
+// the sections: PowerShell's policies and engines, the client's WinRM settings and
+// DCOM ([MS-DCOM] servers read EnableDCOM).
+var postureKeys = []string{
+	`HKLM\SOFTWARE\Policies\Microsoft\Windows\PowerShell`,
+	`HKLM\SOFTWARE\Microsoft\PowerShell\3\PowerShellEngine`,
+	`HKLM\SOFTWARE\Microsoft\PowerShell\1\PowerShellEngine`,
+	`HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Client`,
+	`HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM\Client`,
+	`HKLM\SOFTWARE\Microsoft\Ole`,
+}
+
+// remoteUsersSID is the local group that may connect besides the administrators.
+const remoteUsersSID = "S-1-5-32-580"
+
+func (m *Machine) readPosture(ctx context.Context, d *door, product int) (rollout.Posture, error) {
+	res, err := d.run(ctx, bulkQuery(postureKeys))
+	if err != nil {
+		return rollout.Posture{}, err
+	}
+	parts, err := parseBulk(string(res.Stdout), len(postureKeys))
+	if err != nil {
+		return rollout.Posture{}, err
+	}
+	p := posture(parts)
+	part(&p.RemoteUsers, func() ([]rollout.Administrator, error) {
+		if product == productDC {
+			return nil, errors.New("a domain controller has no local groups")
+		}
+		return membersOf(ctx, d.session, remoteUsersSID)
+	})
+	return p, nil
+}
+
+func posture(parts [][]regKey) rollout.Posture {
+	var p rollout.Posture
+	for _, k := range parts[0] {
+		switch {
+		case strings.EqualFold(k.last(), "ScriptBlockLogging"):
+			p.ScriptBlocks = flagOf(k, "EnableScriptBlockLogging")
+		case strings.EqualFold(k.last(), "ModuleLogging"):
+			p.Modules = flagOf(k, "EnableModuleLogging")
+		case strings.EqualFold(k.last(), "ModuleNames"):
+			for _, v := range k.values {
+				p.ModuleNames = append(p.ModuleNames, strings.Clone(v.data))
+			}
+		case strings.EqualFold(k.last(), "Transcription"):
+			p.Transcripts, p.TranscriptFolder = flagOf(k, "EnableTranscripting"), k.text("OutputDirectory")
+		}
+	}
+	p.PowerShell, p.OldPowerShell = firstText(parts[1], "PowerShellVersion"), firstText(parts[2], "PowerShellVersion")
+	p.TrustedHosts = firstText(parts[3], "trusted_hosts")
+	if list := firstText(parts[4], "TrustedHostsList"); list != "" {
+		p.TrustedHosts = list // a policy wins
+	}
+	p.DCOM = firstText(parts[5], "EnableDCOM")
+	return p
+}
+
+func flagOf(k regKey, name string) *bool {
+	v, ok := k.value(name)
+	n, number := v.number()
+	if !ok || !number {
+		return nil
+	}
+	on := n != 0
+	return &on
+}
+
+func firstText(keys []regKey, name string) string {
+	for _, k := range keys {
+		if v := k.text(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,107 @@
+package rollout
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func on(b bool) *bool { return &b }
+
+// exemplary is a host of which every check is fulfilled.
+func exemplary() Observation {
+	return Observation{Host: "web01.corp.example", At: midday, Via: HTTPS, HTTP: Door{State: DoorRefused}, HTTPS: Door{State: DoorOpen},
+		Listeners: Saw([]Listener{{Transport: HTTPS, Enabled: true}}),
+		Service:   Saw(Service{Kerberos: true, CbtHardening: "Strict", RootSDDL: "O:NSG:BAD:P(A;;GA;;;BA)(A;;GR;;;IU)S:P(AU;FA;GA;;;WD)(AU;SA;GXGW;;;WD)"}),
+		Firewall:  Saw(Firewall{Profiles: []FirewallProfile{{Name: "domain", Enabled: true}}, Rules: []FirewallRule{{Allow: true, Active: true, Ports: []string{"5986"}, Remote: []string{"192.0.2.0/28"}}}}),
+		Admins:    Saw([]Administrator{{"WEB01", "Administrator", false}, {"CORP", "Domain Admins", true}}),
+		Posture: Saw(Posture{PowerShell: "5.1.20348.1", ScriptBlocks: on(true), Modules: on(true), ModuleNames: []string{"*"}, Transcripts: on(true), TranscriptFolder: `\\logs\t$`,
+			TrustedHosts: "a.corp.example", DCOM: "N", RemoteUsers: Saw([]Administrator{{"CORP", "Operators", true}})})}
+}
+
+var strictRules = PostureRules{Administrators: []string{`CORP\Domain*`}, RemoteUsers: []string{`corp\operators`}}
+
+func TestEveryPostureCheckCanFail(t *testing.T) {
+	t.Parallel()
+	if v := JudgePosture(exemplary(), strictRules); v.Score != 100 || len(v.Results) != len(PostureChecks()) {
+		t.Fatalf("the exemplary host: %+v", v)
+	}
+	spoil := map[string][]func(*Observation){
+		"https-only": {func(o *Observation) {
+			o.Listeners.Value = append(o.Listeners.Value, Listener{Transport: HTTP, Enabled: true})
+		}},
+		"no-basic": {func(o *Observation) { o.Service.Value.Basic = true }}, "no-unencrypted": {func(o *Observation) { o.Service.Value.AllowUnencrypted = true }},
+		"channel-binding": {func(o *Observation) { o.Service.Value.CbtHardening = "Relaxed" }}, "no-credssp": {func(o *Observation) { o.Service.Value.CredSSP = true }},
+		"trusted-hosts": {func(o *Observation) { o.Posture.Value.TrustedHosts = "a, *" }},
+		"root-sddl": {func(o *Observation) {
+			o.Service.Value.RootSDDL = "O:NSG:BAD:P(A;;GA;;;BA)(A;;GA;;;AU)S:P(AU;FA;GA;;;WD)"
+		},
+			func(o *Observation) { o.Service.Value.RootSDDL = "nonsense" }},
+		"remote-users": {func(o *Observation) {
+			o.Posture.Value.RemoteUsers.Value = append(o.Posture.Value.RemoteUsers.Value, Administrator{"CORP", "bob", false})
+		}},
+		"few-admins": {func(o *Observation) { o.Admins.Value = append(o.Admins.Value, Administrator{"CORP", "bob", false}) },
+			func(o *Observation) {
+				o.Admins.Value = slices.Repeat([]Administrator{{"CORP", "Domain Admins", true}}, 6)
+			}},
+		"firewall-scope": {func(o *Observation) { o.Firewall.Value.Rules[0].Remote = nil }, func(o *Observation) { o.Firewall.Value.Profiles[0].Enabled = false },
+			func(o *Observation) { o.Firewall.Value.Rules[0].Remote = []string{"*"} }},
+		"powershell-5": {func(o *Observation) { o.Posture.Value.PowerShell = "5.0.1" }, func(o *Observation) { o.Posture.Value.PowerShell = "4.0" }}, "no-powershell-2": {func(o *Observation) { o.Posture.Value.OldPowerShell = "2.0" }},
+		"script-blocks": {func(o *Observation) { o.Posture.Value.ScriptBlocks = nil }, func(o *Observation) { o.Posture.Value.ScriptBlocks = on(false) }},
+		"modules":       {func(o *Observation) { o.Posture.Value.ModuleNames = nil }},
+		"transcripts":   {func(o *Observation) { o.Posture.Value.TranscriptFolder = "" }, func(o *Observation) { o.Posture.Value.TranscriptFolder = `C:\t` }},
+		"no-dcom":       {func(o *Observation) { o.Posture.Value.DCOM = "Y" }},
+	}
+	for _, c := range PostureChecks() {
+		if c.Title == "" || c.Hint == "" || c.Setting == "" || c.Weight < 1 || len(spoil[c.ID]) == 0 {
+			t.Errorf("%s says too little, or nothing spoils it", c.ID)
+		}
+		for i, f := range spoil[c.ID] {
+			o := exemplary()
+			f(&o)
+			v := JudgePosture(o, strictRules)
+			if s := v.Summary(); !slices.Equal(s.Bad, []string{c.ID}) || len(s.Unknown) > 0 || s.Score >= 100 {
+				t.Errorf("%s %d: bad %v, unknown %v, score %d", c.ID, i, s.Bad, s.Unknown, s.Score)
+			}
+		}
+	}
+}
+
+// TestWhatWasNotReadIsNotFulfilled: an observation of nothing scores nothing.
+func TestWhatWasNotReadIsNotFulfilled(t *testing.T) {
+	t.Parallel()
+	v := JudgePosture(Observation{Host: "h", Admins: Unseen[[]Administrator]("not asked for"), Posture: Seen[Posture]{Known: true, Value: Posture{}}}, PostureRules{})
+	s := v.Summary()
+	for _, id := range []string{"https-only", "no-basic", "root-sddl", "few-admins", "firewall-scope", "powershell-5", "remote-users", "no-dcom"} {
+		if !slices.Contains(s.Unknown, id) {
+			t.Errorf("%s is not unknown: %+v", id, v.Results)
+		}
+	}
+	if v := JudgePosture(Observation{Host: "h"}, PostureRules{}); v.Score != 0 {
+		t.Errorf("nothing was read and the score is %d: %+v", v.Score, v.Results)
+	}
+}
+
+func TestPatternsOfMembers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pattern, name string
+		fits          bool
+	}{{`CORP\Domain Admins`, `corp\domain admins`, true}, {`CORP\*`, `CORP\x`, true}, {`CORP\*`, `OTHER\x`, false}, {`*\svc-?`, `CORP\svc-1`, true}, {`*\svc-?`, `CORP\svc-12`, false},
+		{`[`, `[`, true}, {`CORP\a[b`, `CORP\a[b`, true}, {"", "CORP\\x", false}} {
+		if got := fits(c.pattern, c.name); got != c.fits {
+			t.Errorf("%q and %q: %v", c.pattern, c.name, got)
+		}
+	}
+}
+
+func FuzzRootSDDL(f *testing.F) {
+	f.Add("O:NSG:BAD:P(A;;GA;;;BA)(A;;GR;;;IU)S:P(AU;FA;GA;;;WD)")
+	f.Add("D:(A;;;;;WD")
+	f.Fuzz(func(t *testing.T, s string) {
+		o := Observation{Service: Saw(Service{RootSDDL: s})}
+		if state, detail := judgeSDDL(o, PostureRules{}); state == PostureOK && strings.Contains(s, "D:(A;;GA;;;WD)") {
+			t.Errorf("%q is %s: %s", s, state, detail)
+		}
+	})
+}
