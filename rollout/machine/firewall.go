@@ -42,23 +42,38 @@ func parseRule(id, text string) (r rollout.FirewallRule, relevant bool) {
 // touches reports whether the rule is about one of the ports. A rule for every
 // port of one program or service is about that program.
 func touches(r rollout.FirewallRule, ports ...int) bool {
-	for _, p := range r.Ports {
-		from, to, span := strings.Cut(p, "-")
-		lo, err := strconv.Atoi(from)
-		if err != nil {
-			continue // RPC, Teredo and other names for ports that are not ours
-		}
-		hi := lo
-		if span {
-			if hi, err = strconv.Atoi(to); err != nil {
-				continue
-			}
-		}
-		if slices.ContainsFunc(ports, func(port int) bool { return lo <= port && port <= hi }) {
-			return true
+	return slices.ContainsFunc(r.Ports, func(p string) bool { return covers(p, ports) })
+}
+
+// covers reports whether a port or a span of ports of a rule has one of ours in it.
+func covers(p string, ports []int) bool {
+	from, to, span := strings.Cut(p, "-")
+	lo, err := strconv.Atoi(from)
+	if err != nil {
+		return false // RPC, Teredo and other names for ports that are not ours
+	}
+	hi := lo
+	if span {
+		if hi, err = strconv.Atoi(to); err != nil {
+			return false
 		}
 	}
-	return false
+	return slices.ContainsFunc(ports, func(port int) bool { return lo <= port && port <= hi })
+}
+
+// mentions is touches without reading the rest of the rule: of some hundreds a few are about our ports.
+func mentions(text string, ports []int) bool {
+	for {
+		_, rest, found := strings.Cut(text, "|LPort")
+		if !found {
+			return false
+		}
+		field, _, _ := strings.Cut(rest, "|")
+		if _, v, _ := strings.Cut(field, "="); covers(v, ports) {
+			return true
+		}
+		text = rest
+	}
 }
 
 // profileKeys are the profiles' keys; StandardProfile is the private one.
@@ -103,8 +118,8 @@ func rules(keys []regKey, policy bool, ports ...int) (list []rollout.FirewallRul
 		}
 		for _, v := range k.values {
 			total++
-			if !strings.Contains(v.data, "|LPort") {
-				continue // most of some hundreds: it is not about a port of ours
+			if !mentions(v.data, ports) {
+				continue
 			}
 			r, relevant := parseRule(v.name, v.data)
 			if relevant && touches(r, ports...) {

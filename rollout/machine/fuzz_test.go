@@ -58,6 +58,9 @@ func FuzzRule(f *testing.F) {
 		if touches(r, 5985) && len(r.Ports) == 0 {
 			t.Fatal("a rule without ports touches one")
 		}
+		if touches(r, 5985, 5986) && !mentions(text, []int{5985, 5986}) {
+			t.Fatal("it touches a port and does not mention it")
+		}
 	})
 }
 
