@@ -146,9 +146,13 @@ func dropsLine(path string, port int) string {
 	return fmt.Sprintf(`type "%s" 2>nul | findstr /r /c:" DROP TCP [^ ]* [^ ]* [0-9]* %d "`, path, port)
 }
 
-// bulkQuery is one command line that reads many keys. Keys that are not there
+// bulkQuery is one command line that reads the keys of an inspection, and what the
+// listeners are configured to.
+func bulkQuery(keys []string) string { return sectionsLine(keys) + " & " + configuredLine() }
+
+// sectionsLine is one command line that reads many keys. Keys that are not there
 // leave an empty section.
-func bulkQuery(keys []string) string {
+func sectionsLine(keys []string) string {
 	var b strings.Builder
 	for i, k := range keys {
 		if i > 0 {
@@ -156,7 +160,7 @@ func bulkQuery(keys []string) string {
 		}
 		fmt.Fprintf(&b, `echo %s& reg query "%s" /s 2>nul`, section, k)
 	}
-	return b.String() + " & " + configuredLine()
+	return b.String()
 }
 
 // plainArgument refuses what is syntax to cmd.exe. Escaping it would be possible

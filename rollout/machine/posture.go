@@ -24,7 +24,7 @@ var postureKeys = []string{
 const remoteUsersSID = "S-1-5-32-580"
 
 func (m *Machine) readPosture(ctx context.Context, d *door, product int) (rollout.Posture, error) {
-	res, err := d.run(ctx, bulkQuery(postureKeys))
+	res, err := d.run(ctx, sectionsLine(postureKeys))
 	if err != nil {
 		return rollout.Posture{}, err
 	}
