@@ -235,12 +235,20 @@ type PolicyValue struct {
 	GPO  string `json:"gpo"`  // display name of the Group Policy object, or its id
 }
 
-// winner names the Group Policy object that sets the value, for people.
-func (o Observation) winner(value string) string {
+// Winner is the name of the Group Policy object that sets the value; empty when it is not known.
+func (o Observation) Winner(value string) string {
 	for _, v := range o.PolicyValues.Value {
 		if strings.EqualFold(v.Name, value) {
-			return fmt.Sprintf(" (by the Group Policy object %q)", v.GPO)
+			return v.GPO
 		}
+	}
+	return ""
+}
+
+// winner names the Group Policy object that sets the value, for people.
+func (o Observation) winner(value string) string {
+	if gpo := o.Winner(value); gpo != "" {
+		return fmt.Sprintf(" (by the Group Policy object %q)", gpo)
 	}
 	return ""
 }

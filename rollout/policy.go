@@ -153,6 +153,10 @@ func (p Policy) Validate() error {
 	bad(p.RestoreTries < 1, "restore_tries: %d; a failed host needs a way back", p.RestoreTries)
 	bad(p.DeferFor <= 0 || p.PollFor <= 0, "defer_for and poll_for: a positive time is needed")
 	p.badRoutes(bad)
+	for _, s := range p.Sources {
+		_, address := spanOf(s)
+		bad(!address && s != "LocalSubnet", "sources: %q is no address, prefix or range; for a group's members use source_groups", s)
+	}
 	bad(p.RenewBefore < 0, "renew_before: %v is negative", p.RenewBefore)
 	bad(p.Revocation != "" && p.Revocation != RevocationOff && p.Revocation != RevocationSoft && p.Revocation != RevocationHard, "revocation: %q is not off, soft or hard", p.Revocation)
 	for i, w := range p.Waivers {

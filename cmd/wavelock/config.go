@@ -39,6 +39,12 @@ type Config struct {
 	Zones  []ZoneRule         `yaml:"zones"`
 	Limits Limits             `yaml:"limits"`
 
+	// SourceGroups are groups of the directory whose computers may start remote connections over HTTPS, beside
+	// policy.sources; they are resolved to addresses when a plan is made. PolicyGroup is the group named where
+	// Group Policy has to be changed for some computers.
+	SourceGroups []string `yaml:"source_groups"`
+	PolicyGroup  string   `yaml:"policy_group"`
+
 	Observe Observe `yaml:"observe"` // what wavelock serve looks at by itself
 	Listen  string  `yaml:"listen"`  // of the dashboard
 

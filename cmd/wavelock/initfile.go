@@ -140,6 +140,10 @@ waves:
   - {name: early, percent: 10, in_flight: 5, limit: 2, soak: 24h, approval: true}
   - {name: rest, in_flight: 25, limit: 5}
 
+# Only these computers may start remote connections over HTTPS, beside policy.sources.
+# source_groups: ["WinRM admin workstations"]
+# policy_group: WinRM-HTTPS-only   # named where Group Policy owns HTTP
+
 # What wavelock serve looks at by itself. Campaigns that it opens wait for an approval.
 # observe:
 #   every: 6h                # a whole look at every selected host, for drift

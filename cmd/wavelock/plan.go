@@ -87,6 +87,9 @@ func (a *app) planFor(ctx context.Context, cfg Config, in rollout.Intent, subjec
 	if len(in.Roots) == 0 {
 		return rollout.Plan{}, failWith(exitError, "an enterprise CA publishes its root there; without one no certificate could be proved", "the directory has no Certification Authorities")
 	}
+	if in.Policy, err = a.scoped(ctx, cfg, d, in.Policy); err != nil {
+		return rollout.Plan{}, err
+	}
 	if in.Templates, err = a.templatesFor(ctx, cfg, d, hostsOf(subjects)); err != nil {
 		return rollout.Plan{}, err
 	}

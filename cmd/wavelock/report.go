@@ -113,10 +113,12 @@ type coverage struct {
 	None      int       `json:"none"`
 	Unknown   int       `json:"unknown"`
 
-	Clientele rollout.Clientele `json:"clientele"`       // who still uses HTTP
-	Drift     []rollout.Drift   `json:"drift,omitempty"` // hosts that are not as they were left
-	OUs       []rollout.OUView  `json:"ous"`
-	Computers []covered         `json:"computers"`
+	Clientele rollout.Clientele `json:"clientele"` // who still uses HTTP
+	// Initiators is how many computers can still start a remote connection.
+	Initiators rollout.Initiators `json:"initiators"`
+	Drift      []rollout.Drift    `json:"drift,omitempty"` // hosts that are not as they were left
+	OUs        []rollout.OUView   `json:"ous"`
+	Computers  []covered          `json:"computers"`
 }
 
 type covered struct {
@@ -161,6 +163,7 @@ func newCoverage(records []journal.Record, p rollout.Policy, now time.Time) cove
 			c.Clientele.Add(r.Host.ID, rollout.Census{}, p, now)
 		} else {
 			c.Clientele.Add(r.Host.ID, r.Observation.Census.Value, p, now)
+			c.Initiators.Add(*r.Observation)
 		}
 		row := covered{Host: r.Host.ID, OU: r.Host.OU, Class: class, Why: r.Problem}
 		if r.Observation != nil {
@@ -172,6 +175,7 @@ func newCoverage(records []journal.Record, p rollout.Policy, now time.Time) cove
 		c.OUs = append(c.OUs, *o)
 	}
 	c.Clientele.Sort()
+	c.Initiators.Count()
 	slices.SortFunc(c.OUs, func(a, b rollout.OUView) int { return cmp.Compare(a.OU, b.OU) })
 	return c
 }
@@ -225,6 +229,7 @@ func (a *app) showCoverage(c coverage) error {
 	}
 	if a.output == "table" && c.Hosts > 0 {
 		fmt.Fprintf(a.out, "\n%d of %d hosts (%d %%) answer over HTTPS only\n", c.HTTPSOnly, c.Hosts, c.HTTPSOnly*100/c.Hosts)
+		fmt.Fprintln(a.out, c.Initiators.Words())
 		return a.showClientele(c.Clientele)
 	}
 	return nil

@@ -94,7 +94,15 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 	if err != nil {
 		return fmt.Errorf("run %s: %w", plan.ID, err)
 	}
-	return a.conclude(ctx, e.View(), ending)
+	_, state, err = replay(context.WithoutCancel(ctx), j, plan.ID)
+	if err != nil {
+		return err
+	}
+	v, err := a.withPolicies(context.WithoutCancel(ctx), cfg, j, &plan, state, e.View())
+	if err != nil {
+		return err
+	}
+	return a.conclude(ctx, v, ending)
 }
 
 // templatesStillFit judges the templates again before the first host is touched: they may have been changed since the

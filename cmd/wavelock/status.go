@@ -79,7 +79,11 @@ func (a *app) status(ctx context.Context, cfg Config, id rollout.CampaignID) err
 	if err != nil {
 		return err
 	}
-	return a.showView(rollout.NewView(plan, state, a.now()))
+	v, err := a.withPolicies(ctx, cfg, j, plan, state, rollout.NewView(plan, state, a.now()))
+	if err != nil {
+		return err
+	}
+	return a.showView(v)
 }
 
 // showView prints a campaign: its waves, the hosts that need a look, the coverage.
@@ -100,6 +104,7 @@ func (a *app) showView(v rollout.View) error {
 	if err := waves.align(a.out); err != nil {
 		return err
 	}
+	defer a.showPolicies(v.Policies)
 	if len(v.Troubles) == 0 {
 		return nil
 	}

@@ -99,6 +99,11 @@ func (l *Lab) Meddle(host, what string) error {
 		dn := "CN=svc-web,CN=Users,DC=corp,DC=example"
 		return errors.Join(l.ldap.AddAccount("svc-web", 1777), l.ldap.Set(dn, "servicePrincipalName", "HTTP/"+host))
 	}
+	if what == "join-admins" { // the computer is one of those that remote connections may start from
+		dn := "CN=" + strings.ToUpper(strings.TrimSuffix(host, "."+domain)) + "," + l.ous[host] + ",DC=corp,DC=example"
+		_, err := l.ldap.AddGroup("WinRM admins", "OU=Servers", dn)
+		return err
+	}
 	return h.Meddle(what)
 }
 
