@@ -28,16 +28,16 @@ type Config struct {
 	// Credentials by name; Tiers say which hosts get which one, the first match
 	// wins; hosts that match none get the credential named "hosts".
 	Credentials map[string]Credential `yaml:"credentials"`
-	Tiers       []Tier                `yaml:"tiers"`
+	Tiers       []Tier                `yaml:"tiers"` // credentials for some hosts
 
 	Relay Relay `yaml:"relay"` // to the CA, for hosts whose route is relay
 
-	Select Select             `yaml:"select"`
-	Goal   rollout.Goal       `yaml:"goal"`
-	Policy rollout.Policy     `yaml:"policy"`
-	Waves  []rollout.WaveRule `yaml:"waves"`
-	Zones  []ZoneRule         `yaml:"zones"`
-	Limits Limits             `yaml:"limits"`
+	Select Select             `yaml:"select"` // which computers; empty means all that run Windows
+	Goal   rollout.Goal       `yaml:"goal"`   // secure, close, renew or restore
+	Policy rollout.Policy     `yaml:"policy"` // what a campaign may do, and when it has to stop; part of what is approved
+	Waves  []rollout.WaveRule `yaml:"waves"`  // who comes first, how many at once, how many failures stop a wave
+	Zones  []ZoneRule         `yaml:"zones"`  // parts of the network with a name, for credentials and limits
+	Limits Limits             `yaml:"limits"` // what one process does at once
 
 	// SourceGroups are groups of the directory whose computers may start remote connections over HTTPS, beside
 	// policy.sources; they are resolved to addresses when a plan is made. PolicyGroup is the group named where
@@ -48,52 +48,52 @@ type Config struct {
 	Observe Observe `yaml:"observe"` // what wavelock serve looks at by itself
 	Listen  string  `yaml:"listen"`  // of the dashboard
 
-	Dashboard Dashboard            `yaml:"dashboard"`
-	Posture   rollout.PostureRules `yaml:"posture"` // what is expected of hosts beside the listeners
+	Dashboard Dashboard            `yaml:"dashboard"` // accounts and TLS of wavelock serve
+	Posture   rollout.PostureRules `yaml:"posture"`   // what is expected of hosts beside the listeners
 
 	dir string
 }
 
 // Directory is how LDAP is reached.
 type Directory struct {
-	URLs       []string `yaml:"urls"`   // tried in order
-	Domain     string   `yaml:"domain"` // instead of urls: its controllers are looked up in DNS
-	Site       string   `yaml:"site"`   // its controllers first
-	LDAPS      bool     `yaml:"ldaps"`  // of controllers found by DNS; else sealed LDAP
-	Base       string   `yaml:"base"`   // distinguished name; empty: the domain's
-	StartTLS   bool     `yaml:"start_tls"`
-	CAFile     string   `yaml:"ca_file"` // PEM roots for LDAPS; empty: the system's
-	Credential string   `yaml:"credential"`
+	URLs       []string `yaml:"urls"`       // tried in order
+	Domain     string   `yaml:"domain"`     // instead of urls: its controllers are looked up in DNS
+	Site       string   `yaml:"site"`       // its controllers first
+	LDAPS      bool     `yaml:"ldaps"`      // of controllers found by DNS; else sealed LDAP
+	Base       string   `yaml:"base"`       // distinguished name; empty: the domain's
+	StartTLS   bool     `yaml:"start_tls"`  // TLS on 389
+	CAFile     string   `yaml:"ca_file"`    // PEM roots for LDAPS; empty: the system's
+	Credential string   `yaml:"credential"` // name of one under credentials
 }
 
 // Credential is who we are. The secret is never in the file itself.
 type Credential struct {
-	Kind         string   `yaml:"kind"` // ntlm, kerberos, windows (the account that this program runs as) or simple (LDAP over TLS only)
-	User         string   `yaml:"user"` // CORP\name or name@corp.example
-	PasswordFile string   `yaml:"password_file"`
-	PasswordEnv  string   `yaml:"password_env"`
-	Keytab       string   `yaml:"keytab"`
-	CCache       string   `yaml:"ccache"`
-	KDCs         []string `yaml:"kdcs"` // host:port; empty: found by DNS
+	Kind         string   `yaml:"kind"`          // ntlm, kerberos, windows (the account that this program runs as) or simple (LDAP over TLS only)
+	User         string   `yaml:"user"`          // CORP\name or name@corp.example
+	PasswordFile string   `yaml:"password_file"` // what is in it is the password
+	PasswordEnv  string   `yaml:"password_env"`  // name of an environment variable that holds it
+	Keytab       string   `yaml:"keytab"`        // of kind kerberos
+	CCache       string   `yaml:"ccache"`        // of kind kerberos; tickets that kinit got
+	KDCs         []string `yaml:"kdcs"`          // host:port; empty: found by DNS
 }
 
 // Tier gives a credential to some hosts. What is given of OU, role and zone has to fit all together.
 type Tier struct {
-	OU         string       `yaml:"ou"` // corp.example/Servers or OU=Servers,DC=corp,DC=example; what lies below it too
-	Role       rollout.Role `yaml:"role"`
-	Zone       rollout.Zone `yaml:"zone"`
+	OU         string       `yaml:"ou"`   // corp.example/Servers or OU=Servers,DC=corp,DC=example; what lies below it too
+	Role       rollout.Role `yaml:"role"` // domain-controller, ca and others that wavelock discover shows
+	Zone       rollout.Zone `yaml:"zone"` // name of one under zones
 	Credential string       `yaml:"credential"`
 }
 
 // Select narrows the directory to the hosts that are meant. Exclusions win.
 type Select struct {
-	OUs        []string         `yaml:"ous"` // distinguished names
-	Filter     string           `yaml:"filter"`
-	Names      []string         `yaml:"names"` // patterns with * and ?
-	Groups     []string         `yaml:"groups"`
-	OS         []string         `yaml:"os"`
-	Exclude    []string         `yaml:"exclude"` // patterns of names
-	StaleAfter rollout.Duration `yaml:"stale_after"`
+	OUs        []string         `yaml:"ous"`         // distinguished names
+	Filter     string           `yaml:"filter"`      // LDAP filter, beside the others
+	Names      []string         `yaml:"names"`       // patterns with * and ?
+	Groups     []string         `yaml:"groups"`      // names or distinguished names; nested members count
+	OS         []string         `yaml:"os"`          // patterns of operatingSystem
+	Exclude    []string         `yaml:"exclude"`     // patterns of names
+	StaleAfter rollout.Duration `yaml:"stale_after"` // without a sign of life for so long a computer is left alone; 0: never mind
 }
 
 // ZoneRule puts the hosts of a site or OU into a zone.
@@ -139,7 +139,7 @@ func (e *configError) Hint() string {
 	if errors.Is(e.err, fs.ErrNotExist) {
 		return "name the file with --config, or make a lab with one: wavelock lab up --dir lab"
 	}
-	return "the keys and their meaning are listed in the README under Configuration"
+	return "wavelock guide configuration lists every key and its meaning"
 }
 
 // loadConfig reads and checks the file. Unknown and ill-typed keys are errors
