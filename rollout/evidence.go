@@ -24,6 +24,7 @@ type Evidence struct {
 	OUs       []OUView           `json:"ous"`
 	Campaigns []EvidenceCampaign `json:"campaigns"`
 	Computers []EvidenceComputer `json:"computers"`
+	Formula   string             `json:"posture_formula"` // how the computers' scores are made
 }
 
 // EvidenceMark is a place in a hash chain.
@@ -56,6 +57,7 @@ type EvidenceComputer struct {
 	Blocker     Reason    `json:"blocker,omitempty"`
 	Certificate string    `json:"certificate,omitempty"` // thumbprint
 	Expires     time.Time `json:"expires,omitzero"`
+	Posture     *int      `json:"posture,omitempty"` // score of 100; absent where it was not judged
 }
 
 // Truth is what a history says of every host at one place of it and one time.

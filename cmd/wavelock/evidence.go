@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ var reportSchema []byte
 // only the last observation of a host is kept whole.
 func (a *app) gather(ctx context.Context, j *journal.Journal, at time.Time, now bool) (rollout.Evidence, error) {
 	e := rollout.Evidence{Form: rollout.EvidenceForm, At: at.UTC().Round(0), Made: a.now().UTC().Round(0), MadeBy: person(), Version: versionString(),
-		Campaigns: []rollout.EvidenceCampaign{}, Computers: []rollout.EvidenceComputer{}}
+		Formula: rollout.PostureFormula, Campaigns: []rollout.EvidenceCampaign{}, Computers: []rollout.EvidenceComputer{}}
 	changes, err := historyOf(ctx, j)
 	if err != nil {
 		return e, err
@@ -58,6 +59,9 @@ func (a *app) gather(ctx context.Context, j *journal.Journal, at time.Time, now 
 			c.Seen, c.Blocker = s.Seen, rollout.Reason(s.Problem)
 			if b, ok := s.Blocked(); ok && c.Blocker == "" {
 				c.Blocker = b.Reason
+			}
+			if s.Posture != nil {
+				c.Posture = &s.Posture.Score
 			}
 			if s.Certificate != nil {
 				c.Certificate, c.Expires = string(s.Certificate.Thumbprint), s.Certificate.NotAfter
@@ -198,7 +202,7 @@ func readEvidenceHTML(b []byte) (e rollout.Evidence, err error) {
 // csvMark begins the first line of a report as CSV: everything but the computers.
 const csvMark = "# " + rollout.EvidenceForm + " "
 
-var evidenceColumns = []string{"host", "ou", "class", "since", "seen", "blocker", "certificate", "expires"}
+var evidenceColumns = []string{"host", "ou", "class", "since", "seen", "blocker", "certificate", "expires", "posture"}
 
 func writeEvidenceCSV(e rollout.Evidence) ([]byte, error) {
 	head := e
@@ -212,7 +216,7 @@ func writeEvidenceCSV(e rollout.Evidence) ([]byte, error) {
 	w := csv.NewWriter(&b)
 	_ = w.Write(evidenceColumns) // the error stays and is answered by Error
 	for _, c := range e.Computers {
-		_ = w.Write(defuse([]string{string(c.Host), c.OU, string(c.Class), exact(c.Since), exact(c.Seen), string(c.Blocker), c.Certificate, exact(c.Expires)}))
+		_ = w.Write(defuse([]string{string(c.Host), c.OU, string(c.Class), exact(c.Since), exact(c.Seen), string(c.Blocker), c.Certificate, exact(c.Expires), scoreText(c.Posture)}))
 	}
 	w.Flush()
 	return b.Bytes(), w.Error()
@@ -228,7 +232,9 @@ func readEvidenceCSV(b []byte) (e rollout.Evidence, err error) {
 		return e, err
 	}
 	e.Computers = []rollout.EvidenceComputer{}
-	rows, err := csv.NewReader(bytes.NewReader(rest)).ReadAll()
+	table := csv.NewReader(bytes.NewReader(rest))
+	table.FieldsPerRecord = len(evidenceColumns)
+	rows, err := table.ReadAll()
 	if err != nil || len(rows) == 0 {
 		return e, fmt.Errorf("its table cannot be read: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
@@ -247,9 +253,23 @@ func readEvidenceCSV(b []byte) (e rollout.Evidence, err error) {
 				return e, fmt.Errorf("the row of %s: %w", c.Host, err)
 			}
 		}
+		if r[8] != "" {
+			n, err := strconv.Atoi(r[8])
+			if err != nil {
+				return e, fmt.Errorf("the row of %s: %w", c.Host, err)
+			}
+			c.Posture = &n
+		}
 		e.Computers = append(e.Computers, c)
 	}
 	return e, nil
+}
+
+func scoreText(score *int) string {
+	if score == nil {
+		return ""
+	}
+	return strconv.Itoa(*score)
 }
 
 func exact(t time.Time) string {
@@ -294,7 +314,7 @@ func (a *app) verifyEvidence(ctx context.Context, j *journal.Journal, file strin
   at        %s, made %s by %s
   classes   of %s, from the history up to change %d
   campaigns %d, each with its plan's hash, its chain up to the head, approval and counts
-Not in a chain, so not proved: who made it and when, and OU, findings and certificates of single computers.
+Not in a chain, so not proved: who made it and when, and OU, findings, certificates and posture of single computers.
 `, e.At.Format(time.RFC3339), e.Made.Format(time.RFC3339), printable(e.MadeBy), plural(e.Hosts, "host"), e.History.Seq, len(e.Campaigns))
 	return err
 }

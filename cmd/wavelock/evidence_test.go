@@ -30,7 +30,7 @@ func evidenceJournal(t *testing.T) (*app, *strings.Builder, *journal.Journal, ti
 	t.Cleanup(func() { j.Close() })
 	save := func(host rollout.HostID, ou string, class rollout.Class, days int) {
 		at := now.AddDate(0, 0, days)
-		if err := j.SaveHosts(t.Context(), []journal.Record{{Host: rollout.Host{ID: host, OU: ou}, Class: class, SeenAt: at, Observation: &rollout.Observation{Host: host, At: at}}}); err != nil {
+		if err := j.SaveHosts(t.Context(), []journal.Record{{Host: rollout.Host{ID: host, OU: ou}, Class: class, SeenAt: at, Observation: &rollout.Observation{Host: host, At: at, Via: rollout.HTTP}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
