@@ -11,15 +11,16 @@ import (
 // Posture is what a host's registry and groups tell of its remoting beyond the
 // listeners: a nil flag means that no policy sets it.
 type Posture struct {
-	PowerShell       string   `json:"powershell,omitempty"`     // version of the engine: 5.1.20348.1
-	OldPowerShell    string   `json:"old_powershell,omitempty"` // version that the record of the first engine names
-	ScriptBlocks     *bool    `json:"script_blocks,omitempty"`  // event 4104
-	Modules          *bool    `json:"modules,omitempty"`        // event 4103
-	ModuleNames      []string `json:"module_names,omitempty"`
-	Transcripts      *bool    `json:"transcripts,omitempty"`
-	TranscriptFolder string   `json:"transcript_folder,omitempty"`
-	TrustedHosts     string   `json:"trusted_hosts,omitempty"` // of the host as a client
-	DCOM             string   `json:"dcom,omitempty"`          // Y or N
+	At               time.Time `json:"at"`                       // may be older than the observation it is part of
+	PowerShell       string    `json:"powershell,omitempty"`     // version of the engine: 5.1.20348.1
+	OldPowerShell    string    `json:"old_powershell,omitempty"` // version that the record of the first engine names
+	ScriptBlocks     *bool     `json:"script_blocks,omitempty"`  // event 4104
+	Modules          *bool     `json:"modules,omitempty"`        // event 4103
+	ModuleNames      []string  `json:"module_names,omitempty"`
+	Transcripts      *bool     `json:"transcripts,omitempty"`
+	TranscriptFolder string    `json:"transcript_folder,omitempty"`
+	TrustedHosts     string    `json:"trusted_hosts,omitempty"` // of the host as a client
+	DCOM             string    `json:"dcom,omitempty"`          // Y or N
 
 	RemoteUsers Seen[[]Administrator] `json:"remote_users"` // Remote Management Users, S-1-5-32-580
 }
@@ -105,6 +106,9 @@ var postureChecks = []PostureCheck{
 // JudgePosture looks at an observation with every check.
 func JudgePosture(o Observation, rules PostureRules) PostureVerdict {
 	v := PostureVerdict{At: o.At}
+	if o.Posture.Known {
+		v.At = o.Posture.Value.At
+	}
 	got, all := 0, 0
 	for _, c := range postureChecks {
 		state, detail := c.judge(o, rules)
@@ -117,6 +121,21 @@ func JudgePosture(o Observation, rules PostureRules) PostureVerdict {
 	v.Score = got * 100 / all
 	return v
 }
+
+// Remember takes from an older observation what a brief one was not asked for, so
+// that a campaign's look at a host does not make the report forget.
+func (o Observation) Remember(older Observation) Observation {
+	if !o.Admins.Known && o.Admins.Why == NotAsked {
+		o.Admins = older.Admins
+	}
+	if !o.Posture.Known && o.Posture.Why == NotAsked {
+		o.Posture = older.Posture
+	}
+	return o
+}
+
+// NotAsked is why a brief inspection does not know a part.
+const NotAsked = "not asked for"
 
 func verdictOf(ok bool, format string, args ...any) (PostureState, string) {
 	if ok {

@@ -82,6 +82,19 @@ func TestWhatWasNotReadIsNotFulfilled(t *testing.T) {
 	}
 }
 
+func TestABriefLookForgetsNothing(t *testing.T) {
+	t.Parallel()
+	before := exemplary()
+	brief := Observation{Admins: Unseen[[]Administrator](NotAsked), Posture: Unseen[Posture](NotAsked)}
+	if o := brief.Remember(before); !o.Posture.Known || !o.Admins.Known {
+		t.Errorf("forgotten: %+v", o)
+	}
+	denied := Observation{Admins: Unseen[[]Administrator]("access denied"), Posture: Unseen[Posture]("access denied")}
+	if o := denied.Remember(before); o.Posture.Known || o.Admins.Known {
+		t.Error("what could not be read is taken from before")
+	}
+}
+
 func TestPatternsOfMembers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

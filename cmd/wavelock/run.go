@@ -237,6 +237,9 @@ func zonesOf(plan rollout.Plan) []rollout.Zone {
 // the next plan. The journal of the campaign does not depend on it.
 func (a *app) keep(j *journal.Journal, id rollout.CampaignID) func(context.Context, rollout.Host, rollout.Observation) {
 	return func(ctx context.Context, h rollout.Host, o rollout.Observation) {
+		if before, known, err := j.Host(ctx, h.ID); err == nil && known && before.Observation != nil {
+			o = o.Remember(*before.Observation)
+		}
 		r := journal.Record{Host: h, Class: rollout.ClassOf(o), SeenAt: a.now(), Observation: &o, Left: id}
 		if err := j.SaveHosts(context.WithoutCancel(ctx), []journal.Record{r}); err != nil {
 			a.logger().Warn("keep what was seen", "host", h.ID, "err", err)

@@ -162,10 +162,10 @@ func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation, bri
 	part(&o.Service, func() (rollout.Service, error) { return readService(ctx, d.session) })
 	part(&o.Services, func() ([]rollout.WindowsService, error) { return readServices(ctx, d.session) })
 	part(&o.Peers, func() ([]rollout.Peer, error) { return m.readPeers(ctx, d.session) })
-	if o.Admins = rollout.Unseen[[]rollout.Administrator]("not asked for"); !brief {
+	if o.Admins = rollout.Unseen[[]rollout.Administrator](rollout.NotAsked); !brief {
 		part(&o.Admins, func() ([]rollout.Administrator, error) { return readAdmins(ctx, d.session, o.System.Value.Product) })
 	}
-	if o.Posture = rollout.Unseen[rollout.Posture]("not asked for"); !brief {
+	if o.Posture = rollout.Unseen[rollout.Posture](rollout.NotAsked); !brief {
 		part(&o.Posture, func() (rollout.Posture, error) { return m.readPosture(ctx, d, o.System.Value.Product) })
 	}
 	task, taskErr := readTask(ctx, d.session)

@@ -33,6 +33,7 @@ func (m *Machine) readPosture(ctx context.Context, d *door, product int) (rollou
 		return rollout.Posture{}, err
 	}
 	p := posture(parts)
+	p.At = m.cfg.Now().UTC()
 	part(&p.RemoteUsers, func() ([]rollout.Administrator, error) {
 		if product == productDC {
 			return nil, errors.New("a domain controller has no local groups")
