@@ -26,13 +26,13 @@ import (
 // nextAddress gives every test a computer on an address of its own.
 var nextAddress atomic.Int32
 
-// claim is held so that another run of these tests on this computer takes other addresses.
+// claim is held so that another run of these tests, or a lab, takes other addresses.
 var claim net.Listener
 
 var addressBlock = sync.OnceValue(func() int {
 	for i := range 60 {
-		block := 64 + (os.Getpid()+i)%60
-		l, err := net.Listen("tcp", fmt.Sprintf("127.%d.255.254:5985", block))
+		block := 20 + (os.Getpid()+i)%60 // a lab takes others
+		l, err := net.Listen("tcp", fmt.Sprintf("127.%d.0.1:5985", block))
 		if err == nil {
 			claim = l
 			return block
@@ -77,7 +77,7 @@ func setupWith(t *testing.T, ca *adcstest.CA, cfg machine.Config) *bench {
 	dir := logontest.NewDirectory("CORP", "corp.example")
 	dir.Add("admin", "Passw0rd.1")
 	n := nextAddress.Add(1)
-	address := fmt.Sprintf("127.%d.%d.%d", addressBlock(), n/250, n%250+1)
+	address := fmt.Sprintf("127.%d.%d.%d", addressBlock(), n/250, n%250+2)
 	win := machinetest.New(machinetest.Config{FQDN: "web01.corp.example", Address: address, Directory: dir, Admins: []string{"admin"}, Log: cfg.Log,
 		Enroll: func(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
 			return ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
