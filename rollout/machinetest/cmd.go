@@ -105,7 +105,7 @@ func atWordStart(s string, i int) bool { return i == 0 || s[i-1] == ' ' || s[i-1
 
 // line executes a whole line and answers its exit code.
 func (x *execution) line(s string) int {
-	p := &parser{x: x, toks: lex(x.expand(strings.TrimSpace(s)))}
+	p := &parser{x: x, toks: lex(x.expand(strings.TrimLeft(s, " \t")))}
 	code := p.sequence(true)
 	if code == notRecognized { // the interpreter's own code, when that was all there was
 		return 1
@@ -117,8 +117,9 @@ func (x *execution) line(s string) int {
 const notRecognized = 9009
 
 type parser struct {
-	x    *execution
-	toks []token
+	x     *execution
+	toks  []token
+	depth int // of groups: outside of them ) is text
 }
 
 func (p *parser) peek() string {
@@ -187,10 +188,22 @@ func (p *parser) command(run bool) int {
 				continue
 			}
 			p.toks = p.toks[1:]
+			p.depth++
 			code, grouped = p.sequence(run), true
+			p.depth--
 			if len(p.toks) > 0 && p.peek() == ")" {
 				p.toks = p.toks[1:]
 			}
+		case ")":
+			if p.depth == 0 && !grouped {
+				text.WriteString(")")
+				p.toks = p.toks[1:]
+				continue
+			}
+			if !grouped && run {
+				code = p.x.simple(text.String())
+			}
+			return code
 		case ">", ">>", "2>", "2>>", "2>&1":
 			if !grouped && run {
 				code, grouped = p.x.simple(text.String()), true

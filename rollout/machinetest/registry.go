@@ -263,6 +263,9 @@ func (r *Registry) query(path string, deep bool, only string, one bool) (string,
 		full += `\` + strings.Join(e, `\`)
 	}
 	found := printKey(&b, k, full, deep, only, one)
+	if found && (deep || one) { // an empty line ends what was found
+		b.WriteString("\r\n")
+	}
 	return b.String(), found || !one
 }
 
