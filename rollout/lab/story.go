@@ -234,3 +234,13 @@ limits:
   parallel: 40
 `, l.resolver, l.ldap.SecureURL(), account, account, relayAccount, l.kdc.Addr(), l.ca01.MapperAddr().Port(), ous, template, max(2, n/8))
 }
+
+// Reboot restarts a computer.
+func (l *Lab) Reboot(host string) error {
+	h := l.hosts[host]
+	if h == nil {
+		return fmt.Errorf("the lab has no %s", host)
+	}
+	h.Reboot()
+	return nil
+}
