@@ -42,10 +42,15 @@ func samePerson(a, b string) bool {
 // removes reports whether the campaign takes HTTP away or narrows it.
 func (p *Plan) removes() bool { return slices.Contains(p.Goal.Actions(), ActClose) }
 
+// Asks reports whether a wave waits for a person's word of its own.
+func (p *Plan) Asks(wave int) bool {
+	return wave >= 1 && wave <= len(p.Waves) && (p.Waves[wave-1].Approval || (p.Policy.SecondPerson && p.removes()))
+}
+
 // needsApproval says in words which approval a wave still waits for; it is empty when there is none.
 func (d *decider) needsApproval(n int) (why string) {
 	second := d.p.Policy.SecondPerson && d.p.removes()
-	if n > len(d.p.Waves) || (!d.p.Waves[n-1].Approval && !second) {
+	if !d.p.Asks(n) {
 		return ""
 	}
 	why = "an approval"

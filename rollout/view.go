@@ -25,8 +25,9 @@ type View struct {
 	OUs      []OUView       `json:"ous"`
 	Troubles []HostView     `json:"troubles,omitempty"` // hosts that are not on their way, worst first
 	LeftOut  []LeftOut      `json:"left_out,omitempty"`
-	Policies []PolicyChange `json:"policies,omitempty"` // what a person has to change in Group Policy, where somebody has looked it up
-	Counts   map[string]int `json:"counts"`             // hosts by HostView.Status
+	Policies []PolicyChange `json:"policies,omitempty"`       // what a person has to change in Group Policy, where somebody has looked it up
+	Counts   map[string]int `json:"counts"`                   // hosts by HostView.Status
+	Unserved []ZoneView     `json:"unserved_zones,omitempty"` // see Staff
 	Seq      int64          `json:"seq"`
 	At       time.Time      `json:"at"`
 }

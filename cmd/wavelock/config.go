@@ -44,6 +44,7 @@ type Config struct {
 	// Group Policy has to be changed for some computers.
 	SourceGroups []string `yaml:"source_groups"`
 	PolicyGroup  string   `yaml:"policy_group"`
+	Hooks        []Hook   `yaml:"hooks"` // other programs that are told, or asked
 
 	Observe Observe `yaml:"observe"` // what wavelock serve looks at by itself
 	Listen  string  `yaml:"listen"`  // of the dashboard
@@ -253,6 +254,11 @@ func (c Config) validate() error {
 		}
 	}
 	bad(len(c.Waves) == 0, "waves: at least one is needed")
+	for i, h := range c.Hooks {
+		if err := h.validate(c); err != nil {
+			errs = append(errs, fmt.Errorf("hooks, entry %d: %w", i+1, err))
+		}
+	}
 	if err := c.Policy.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("policy: %w", err))
 	}

@@ -171,12 +171,12 @@ func (p *pages) Campaign(ctx context.Context, id rollout.CampaignID) (web.Campai
 	defer f.mu.Unlock()
 	now := p.a.now()
 	if f.drawn.IsZero() || f.view.Seq != f.state.Seq || now.Sub(f.drawn) >= time.Second {
-		f.view, f.drawn = rollout.NewView(f.plan, f.state, now), now
+		f.view, f.drawn = p.a.view(ctx, p.journal, f.plan, f.state), now
 	}
 	head, err := p.journal.HashAt(ctx, id, f.state.Seq)
 	c := web.Campaign{View: f.view, Made: f.plan.Made, MadeBy: f.plan.MadeBy, Head: head}
 	for i, w := range f.plan.Waves {
-		c.Approvals = append(c.Approvals, web.Approval{Wave: i + 1, Name: w.Name, Needs: w.Approval, By: f.state.Waves[i].Approved})
+		c.Approvals = append(c.Approvals, web.Approval{Wave: i + 1, Name: w.Name, Needs: f.plan.Asks(i + 1), By: f.state.Waves[i].Approved})
 	}
 	return c, err
 }

@@ -44,11 +44,16 @@ next run goes on from. A second run at the same time is refused.`,
 		},
 	}
 	c.Flags().BoolVar(&o.Yes, "yes", false, "approve the plan without being asked")
+	c.Flags().StringSliceVar(&o.Zones, "zones", nil, "with PostgreSQL: zones that this process works for itself; none leaves all to wavelock worker (default: all)")
+	c.Flags().BoolVar(&o.Standby, "standby", false, "with PostgreSQL: wait until the process that coordinates now is gone, then go on in its place")
 	c.Flags().BoolVar(&o.Stay, "stay", false, "keep running while hosts wait for their policy, their CA or the network")
 	return c
 }
 
-type runOptions struct{ Yes, Stay bool }
+type runOptions struct {
+	Yes, Stay, Standby bool
+	Zones              []string // of this process; see zonesFor
+}
 
 func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptions) error {
 	j, err := a.openJournal(ctx, cfg)
@@ -56,7 +61,15 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 		return err
 	}
 	defer j.Close()
-	release, err := j.Own(ctx)
+	zones, err := zonesFor(cfg, plan, o)
+	if err != nil {
+		return err
+	}
+	hooks, err := a.hooks(cfg)
+	if err != nil {
+		return err
+	}
+	release, err := a.coordinate(ctx, j, o)
 	if err != nil {
 		return err
 	}
@@ -88,8 +101,14 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 		return err
 	}
 	show := newProgress(a, plan, state.Seq)
-	e := engine.New(engine.Config{Plan: &plan, Store: j, Queue: j, Zones: zonesOf(plan), Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
-		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: show.event, Seen: a.keep(j, plan.ID), Stay: o.Stay})
+	observer, told := a.tell(hooks, &plan, state.Seq, show.event)
+	defer told()
+	ec := engine.Config{Plan: &plan, Store: j, Queue: queueFor(j, zones), Zones: zones, Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
+		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: observer, Passing: journal.Passing, Seen: a.keep(j, plan.ID), Stay: o.Stay}
+	if hooks != nil {
+		ec.Gate = gate{hooks, &plan, plan.Hash(), a.now}
+	}
+	e := engine.New(ec)
 	ending, err := a.drive(ctx, j, plan, e, show)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", plan.ID, err)

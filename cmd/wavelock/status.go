@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wavelock/rollout"
+	"wavelock/rollout/journal"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -56,7 +57,7 @@ func (a *app) listCampaigns(ctx context.Context, cfg Config) error {
 		if err != nil {
 			return err
 		}
-		v := rollout.NewView(plan, state, a.now())
+		v := a.view(ctx, j, plan, state)
 		views = append(views, v)
 		t.add(v.Campaign, v.Status, v.Done, v.Hosts, v.Why)
 	}
@@ -79,11 +80,27 @@ func (a *app) status(ctx context.Context, cfg Config, id rollout.CampaignID) err
 	if err != nil {
 		return err
 	}
-	v, err := a.withPolicies(ctx, cfg, j, plan, state, rollout.NewView(plan, state, a.now()))
+	v, err := a.withPolicies(ctx, cfg, j, plan, state, a.view(ctx, j, plan, state))
 	if err != nil {
 		return err
 	}
 	return a.showView(v)
+}
+
+// view is the campaign as it stands, with the zones that have hosts and no worker.
+func (a *app) view(ctx context.Context, j *journal.Journal, plan *rollout.Plan, state *rollout.State) rollout.View {
+	v := rollout.NewView(plan, state, a.now())
+	workers, err := j.Workers(ctx)
+	if err != nil {
+		a.logger().Warn("the workers are not known", "err", err) // the campaign is, and it is what was asked for
+		return v
+	}
+	var served []rollout.Zone
+	for _, w := range workers {
+		served = append(served, w.Zones...)
+	}
+	v.Staff(plan, state, served)
+	return v
 }
 
 // showView prints a campaign: its waves, the hosts that need a look, the coverage.
