@@ -67,7 +67,7 @@ func outcomeOf(t *testing.T, dir string) outcome {
 // random moments, each time in another process, and starts it again.
 func TestKilledRunsEndAsAnUninterruptedOne(t *testing.T) {
 	t.Parallel()
-	const hosts = 12
+	hosts, most := number(t, "WAVELOCK_KILL_HOSTS", 12), number(t, "WAVELOCK_KILLS", 12)
 	dir, plan := prepare(t, hosts, "--latency", "15ms")
 	if out, err := program(dir, "run", plan, "--yes", "--quiet").CombinedOutput(); err != nil {
 		t.Fatalf("the uninterrupted run: %v\n%s", err, out)
@@ -80,7 +80,7 @@ func TestKilledRunsEndAsAnUninterruptedOne(t *testing.T) {
 	dir, plan = prepare(t, hosts, "--latency", "15ms")
 	random := rand.New(rand.NewPCG(1, 2))
 	kills := 0
-	for range 12 {
+	for range most {
 		c := program(dir, "run", plan, "--yes", "--quiet")
 		var out bytes.Buffer
 		c.Stdout, c.Stderr = &out, &out
@@ -116,6 +116,7 @@ func TestKilledRunsEndAsAnUninterruptedOne(t *testing.T) {
 	if out, err := program(dir, "verify", "spring").CombinedOutput(); err != nil {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
+	auditSteps(t, dir, nil)
 	t.Logf("killed %d times", kills)
 }
 

@@ -125,7 +125,7 @@ EXIT STATUS
 		newJournal(a),
 		newMan(a),
 		newPlan(a),
-		newRun(a),
+		newRun(a), newWorker(a),
 		newRenew(a),
 		newPause(a),
 		newResume(a),

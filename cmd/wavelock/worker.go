@@ -20,7 +20,7 @@ func newWorker(a *app) *cobra.Command {
 		Short: "Work on the hosts of a zone, for a coordinator that shares the PostgreSQL database",
 		Long: `Work on the hosts of one zone or several, for campaigns that wavelock run
 coordinates elsewhere. Both use one PostgreSQL database. A host is handled only by
-a worker of its zone. A worker that dies is noticed within half a minute; its
+a worker of its zone. A worker that dies is noticed within some twenty seconds; its
 hosts are given to another worker of the zone, which inspects them first.
 
 It needs the credentials of its zone's hosts and no others, and no directory
@@ -68,7 +68,7 @@ func (a *app) worker(ctx context.Context, cfg Config, names []string) error {
 	a.progress("working for %s", listed(names, 10))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := crew{app: a, cfg: cfg, journal: j, logins: logins, engines: map[rollout.CampaignID]*engine.Engine{}}
+	w := crew{app: a, cfg: cfg, actor: person() + ", worker for " + listed(names, 3), journal: j, logins: logins, engines: map[rollout.CampaignID]*engine.Engine{}}
 	err = j.Work(ctx, zones, cfg.Limits.Parallel, func(ctx context.Context, job rollout.Job) error {
 		e, err := w.engine(ctx, job.Campaign)
 		if err != nil {
@@ -98,6 +98,7 @@ func (c Config) only(zones []rollout.Zone) Config {
 type crew struct {
 	*app
 	cfg     Config
+	actor   string
 	journal *journal.Journal
 	logins  *hostLogins
 
@@ -123,7 +124,7 @@ func (w *crew) engine(ctx context.Context, id rollout.CampaignID) (*engine.Engin
 	if err != nil {
 		return nil, err
 	}
-	e := engine.New(engine.Config{Plan: &plan, Store: w.journal, Machines: machines{fleet, w.journal}, Issuer: issuer, Actor: person(), Parallel: w.cfg.Limits.Parallel,
+	e := engine.New(engine.Config{Plan: &plan, Store: w.journal, Machines: machines{fleet, w.journal}, Issuer: issuer, Actor: w.actor, Parallel: w.cfg.Limits.Parallel,
 		StepTime: w.cfg.Limits.StepTime.D(), Now: w.now, Log: w.logger(), Seen: w.keep(w.journal, plan.ID), Passing: journal.Passing})
 	w.engines[id] = e
 	return e, nil

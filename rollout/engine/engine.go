@@ -146,6 +146,7 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 	defer timer.Stop()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
+	reached := true // since the last sweep: while it was not, nobody could give a sign of life
 	for {
 		var err error
 		select {
@@ -154,7 +155,10 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 		case <-e.kick:
 		case <-timer.C:
 		case <-sweep.C:
-			err = e.sweep(ctx)
+			if reached {
+				err = e.sweep(ctx)
+			}
+			reached = true
 		}
 		var d rollout.Decision
 		if err == nil {
@@ -165,6 +169,7 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 			return e.ending(), nil
 		case err != nil && e.passes(err):
 			e.Log.Warn("the journal cannot be reached; nothing is begun until it can", "err", err)
+			reached = false
 			timer.Reset(2 * look)
 			continue
 		case err != nil:

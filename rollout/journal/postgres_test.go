@@ -203,7 +203,7 @@ func TestOrphansAreTheActionsOfTheDead(t *testing.T) {
 	j := openAt(t, onPostgres(t))
 	create(t, j, "spring", 4)
 	give(t, j, "spring", 0, 4, 1)
-	j.exec(t, "INSERT INTO worker (id, zones, beat) VALUES ('alive', '[]', extract(epoch FROM now())), ('dead', '[]', extract(epoch FROM now()) - 21)")
+	j.exec(t, "INSERT INTO worker (id, zones, beat) VALUES ('alive', '[]', extract(epoch FROM now())), ('dead', '[]', extract(epoch FROM now()) - 13)")
 	j.exec(t, "UPDATE river_job SET state = 'running', attempted_by = '{dead,alive}' WHERE args->>'host' = $1", string(hostName(0)))
 	j.exec(t, "UPDATE river_job SET state = 'running', attempted_by = '{alive,dead}' WHERE args->>'host' = $1", string(hostName(1)))
 	j.exec(t, "DELETE FROM river_job WHERE args->>'host' = $1", string(hostName(2)))

@@ -22,7 +22,7 @@ type Worker struct {
 // given to others. Both times are the database's.
 const (
 	beatEvery = 3 * time.Second
-	deadAfter = 20 * time.Second
+	deadAfter = 12 * time.Second
 )
 
 // newWorkerID names a process. No two have the same name, so that whoever comes back is not taken for who went.

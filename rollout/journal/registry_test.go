@@ -29,7 +29,7 @@ func TestWorkersAreListedWhileTheyWork(t *testing.T) {
 	if all, err := j.Workers(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("after its end: %+v, %v", all, err)
 	}
-	j.exec(t, "INSERT INTO worker (id, zones, beat) VALUES ('dead', '[]', "+j.db.clock()+" - 21)")
+	j.exec(t, "INSERT INTO worker (id, zones, beat) VALUES ('dead', '[]', "+j.db.clock()+" - 13)")
 	if all, err := j.Workers(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("one that gave no sign: %+v, %v", all, err)
 	}
