@@ -58,6 +58,7 @@ func (d *drill) turn() {
 		d.person()
 	case n < 92:
 		d.crash()
+		d.thaw()
 	default:
 		d.zombie(rapid.SampledFrom(d.order).Draw(d.t, "zombie at"))
 	}

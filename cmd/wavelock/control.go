@@ -61,18 +61,7 @@ func (a *app) sayAs(ctx context.Context, j *journal.Journal, id rollout.Campaign
 
 // replay is a campaign as its journal tells it.
 func replay(ctx context.Context, j *journal.Journal, id rollout.CampaignID) (*rollout.Plan, *rollout.State, error) {
-	plan, err := j.Plan(ctx, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	state := rollout.NewState(&plan)
-	for ev, err := range j.Events(ctx, id, 0) {
-		if err != nil {
-			return nil, nil, err
-		}
-		state.Apply(ev)
-	}
-	return &plan, state, nil
+	return j.Replay(ctx, id)
 }
 
 // plain is a word that any campaign can take that is not over.

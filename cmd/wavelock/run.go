@@ -103,7 +103,7 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 	show := newProgress(a, plan, state.Seq)
 	observer, told := a.tell(hooks, &plan, state.Seq, show.event)
 	defer told()
-	ec := engine.Config{Plan: &plan, Store: j, Queue: queueFor(j, zones), Zones: zones, Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
+	ec := engine.Config{Plan: &plan, State: state, Store: j, Queue: queueFor(j, zones), Zones: zones, Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
 		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: observer, Passing: journal.Passing, Seen: a.keep(j, plan.ID), Stay: o.Stay}
 	if hooks != nil {
 		ec.Gate = gate{hooks, &plan, plan.Hash(), a.now}

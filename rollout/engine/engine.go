@@ -53,6 +53,8 @@ type Config struct {
 	Machines Machines
 	Issuer   Issuer // nil where no host's route is relay
 	Actor    string // who runs it: goes into every event
+	// State is the plan's campaign as far as it was replayed; nil: from the beginning. It is the engine's from then on.
+	State    *rollout.State
 	Zones    []rollout.Zone
 	Parallel int           // jobs at once in this process
 	StepTime time.Duration // of one step, after which its result is unknown
@@ -79,6 +81,7 @@ type Engine struct {
 	inbox map[int64]rollout.Event // written, not yet applied: an earlier one is missing
 
 	granted map[string]bool // what the gate said yes to
+	snapped int64           // Seq of the state that was last kept
 
 	index  sync.Once
 	byHost map[rollout.HostID]int
@@ -96,7 +99,11 @@ type Ending struct {
 
 // New is an engine that has not begun.
 func New(cfg Config) *Engine {
-	return &Engine{Config: cfg, state: rollout.NewState(cfg.Plan), inbox: map[int64]rollout.Event{}, granted: map[string]bool{},
+	state := cfg.State
+	if state == nil {
+		state = rollout.NewState(cfg.Plan)
+	}
+	return &Engine{Config: cfg, state: state, snapped: state.Seq, inbox: map[int64]rollout.Event{}, granted: map[string]bool{},
 		kick: make(chan struct{}, 1)}
 }
 
@@ -163,6 +170,9 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 		var d rollout.Decision
 		if err == nil {
 			d, err = e.tick(ctx)
+		}
+		if err == nil {
+			err = e.snap(ctx)
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:

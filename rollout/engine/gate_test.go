@@ -200,3 +200,45 @@ func TestOrphansAreGivenOutAgain(t *testing.T) {
 		t.Errorf("the dead worker goes on: %v, %v", ok, err)
 	}
 }
+
+// album keeps what it is given.
+type album struct {
+	*memory
+	body []byte
+}
+
+func (a *album) SaveSnapshot(_ context.Context, id rollout.CampaignID, at time.Time, _ string, body []byte) ([]rollout.Event, error) {
+	a.body = body
+	return a.memory.Append(context.Background(), rollout.Event{Campaign: id, At: at, Kind: rollout.EvSnapshot})
+}
+
+func TestStateIsKeptWhenMuchHasHappened(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 3)
+	e := b.engine()
+	store := &album{memory: b.store}
+	e.Store = store
+	if err := e.snap(t.Context()); err != nil || store.body != nil {
+		t.Fatalf("a state without a history was kept, %v", err)
+	}
+	e.snapped = -snapEvery // as long ago
+	if err := e.catchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.snap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := rollout.LoadState(b.plan, store.body)
+	if err != nil || s.Seq != 1 || e.state.Seq != 2 {
+		t.Fatalf("%+v, %v; the engine is at %d", s, err, e.state.Seq)
+	}
+	if err := e.snap(t.Context()); err != nil || e.state.Seq != 2 {
+		t.Errorf("it was kept again: %d, %v", e.state.Seq, err)
+	}
+	// Another engine goes on from it.
+	next := b.engine()
+	next.state = s
+	if end := ran(t, next); !end.Over {
+		t.Errorf("it ends %+v", end)
+	}
+}

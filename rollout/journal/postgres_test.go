@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"wavelock/rollout"
 	"wavelock/rollout/journal/postgrestest"
@@ -85,6 +86,8 @@ func TestOnPostgreSQL(t *testing.T) {
 		"HistoryHasEveryChangeOnce":              TestHistoryHasEveryChangeOnce,
 		"TwoProcessesWriteOneChain":              TestTwoProcessesWriteOneChain,
 		"SecondOwnerIsRefused":                   TestSecondOwnerIsRefused,
+		"SnapshotAndTailAreTheWhole":             TestSnapshotAndTailAreTheWhole,
+		"ForgedSnapshotIsNotBelieved":            TestForgedSnapshotIsNotBelieved,
 		"WorkersAreListedWhileTheyWork":          TestWorkersAreListedWhileTheyWork,
 		"Census":                                 TestCensus,
 		"Standing":                               TestStanding,
@@ -184,14 +187,30 @@ func sqlOn(t *testing.T, address, query string) {
 
 func TestOlderTablesOnPostgreSQLAreCopiedFirst(t *testing.T) {
 	t.Parallel()
-	address := onPostgres(t)
-	sqlOn(t, address, `DROP TABLE worker, census, standing; DELETE FROM goose_db_version WHERE version_id > 3;
-		INSERT INTO host (id, class, seen, body) VALUES ('old.corp.example', 'both', '2025-01-01T00:00:00.000000000Z', '{"host":{"id":"old.corp.example"}}')`)
+	onPostgres(t) // starts the server
+	address, err := server.Create(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPostgres(Config{Path: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := stdlib.OpenDB(*p.conn)
+	defer db.Close()
+	m, err := p.migrator(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.goose.UpTo(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	sqlOn(t, address, `INSERT INTO host (id, class, seen, body) VALUES ('old.corp.example', 'both', '2025-01-01T00:00:00.000000000Z', '{"host":{"id":"old.corp.example"}}')`)
 	j := openAt(t, address)
 	if hosts, err := j.Hosts(t.Context()); err != nil || len(hosts) != 1 {
 		t.Errorf("%d hosts, %v", len(hosts), err)
 	}
-	if n := j.count(t, "SELECT count(*) FROM wavelock_v3_20261123t120000.host"); n != 1 {
+	if n := j.count(t, "SELECT count(*) FROM wavelock_v1_20261123t120000.host"); n != 1 {
 		t.Errorf("the copy has %d hosts", n)
 	}
 }

@@ -19,12 +19,7 @@ import (
 func (p *postgresDB) migrate(ctx context.Context) error {
 	db := stdlib.OpenDB(*p.conn)
 	defer db.Close()
-	m, err := schemaKind{
-		dialect: goose.DialectPostgres, folder: "migrations/postgres", river: p.migrateRiver, backUp: (*migrator).backUpSchema,
-		ours: "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'goose_db_version'",
-		tables: `SELECT count(*), count(*) FILTER (WHERE table_name = 'event') FROM information_schema.tables
-			WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' AND table_name <> 'goose_db_version'`,
-	}.migrator(p.cfg, db)
+	m, err := p.migrator(db)
 	if err != nil {
 		return err
 	}
@@ -40,6 +35,15 @@ func (p *postgresDB) migrate(ctx context.Context) error {
 		return err
 	}
 	return m.up(ctx)
+}
+
+func (p *postgresDB) migrator(db *sql.DB) (*migrator, error) {
+	return schemaKind{
+		dialect: goose.DialectPostgres, folder: "migrations/postgres", river: p.migrateRiver, backUp: (*migrator).backUpSchema,
+		ours: "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'goose_db_version'",
+		tables: `SELECT count(*), count(*) FILTER (WHERE table_name = 'event') FROM information_schema.tables
+			WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' AND table_name <> 'goose_db_version'`,
+	}.migrator(p.cfg, db)
 }
 
 // awaitLock waits for others that migrate, and refuses to change tables that a coordinator works on.
