@@ -223,7 +223,7 @@ func (h *winHost) observe(id rollout.Host, now time.Time) rollout.Observation {
 		Service:  rollout.Saw(rollout.Service{IPv4Filter: "*", IPv6Filter: "*"}),
 		Undo:     rollout.Saw(rollout.Undo{Armed: h.armed, Task: h.armed}),
 		Services: rollout.Saw([]rollout.WindowsService{{Name: "Schedule", Running: true}}),
-		Policy:   rollout.Saw(rollout.WinRMPolicy{}), Peers: rollout.Saw([]rollout.Peer(nil)), Image: rollout.Saw((*rollout.BeforeImage)(nil)),
+		Policy:   rollout.Saw(rollout.WinRMPolicy{}), Uses: rollout.Saw(rollout.Uses{}), Peers: rollout.Saw([]rollout.Peer(nil)), Image: rollout.Saw((*rollout.BeforeImage)(nil)),
 		Listeners: rollout.Saw([]rollout.Listener(nil)), Bindings: rollout.Saw([]rollout.Binding(nil)),
 		Certificates: rollout.Saw([]pki.Certificate(nil)),
 	}
