@@ -18,7 +18,7 @@ import (
 // dashboard shows the journal.
 func (a *app) dashboard(ctx context.Context, cfg Config, j *journal.Journal, door doorway) http.Handler {
 	p := newPages(a, cfg, j)
-	c := web.Config{Source: p, Census: p, Log: a.serveLog(), Version: versionString(), Now: a.now, Accounts: door.accounts, Secure: door.secure, ScrapeToken: door.scrape}
+	c := web.Config{Ahead: true, Source: p, Census: p, Log: a.serveLog(), Version: versionString(), Now: a.now, Accounts: door.accounts, Secure: door.secure, ScrapeToken: door.scrape}
 	if door.accounts != nil {
 		c.Speaker = speaker{a, j}
 	}

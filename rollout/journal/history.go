@@ -9,8 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"wavelock/rollout"
 )
@@ -187,23 +190,37 @@ func (j *Journal) Summaries(ctx context.Context, after int64) (some []rollout.Su
 		return fail(err)
 	}
 	defer rows.Close()
+	var stored []storedSummary
 	rev = after
 	for rows.Next() {
-		var summary, body []byte
-		if err := rows.Scan(&rev, &summary, &body); err != nil {
+		var s storedSummary
+		if err := rows.Scan(&rev, &s.summary, &s.body); err != nil {
 			return fail(err)
 		}
-		s, err := j.decodeSummary(summary, body)
-		if err != nil {
-			return fail(err)
-		}
-		some = append(some, s)
+		stored = append(stored, s)
 	}
 	if err := rows.Err(); err != nil {
 		return fail(err)
 	}
+	some = make([]rollout.Summary, len(stored))
+	g := errgroup.Group{} // decoding is most of the time that a large fleet takes
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for from := 0; from < len(stored); from += historyPage {
+		to := min(from+historyPage, len(stored))
+		g.Go(func() (err error) {
+			for i := from; i < to && err == nil; i++ {
+				some[i], err = j.decodeSummary(stored[i].summary, stored[i].body)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fail(err)
+	}
 	return some, rev, nil
 }
+
+type storedSummary struct{ summary, body []byte }
 
 // decodeSummary takes what was kept, or for a host of an older database makes it.
 func (j *Journal) decodeSummary(summary, body []byte) (s rollout.Summary, err error) {

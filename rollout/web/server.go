@@ -36,6 +36,9 @@ type Config struct {
 	Speaker Speaker
 	// ScrapeToken lets a collector of metrics in without a login; empty: nobody.
 	ScrapeToken string
+	// Ahead reads the fleet before anybody asks, so that the first page of a large one
+	// does not wait for it.
+	Ahead bool
 	// Secure says that the pages come over TLS: cookies are kept to it.
 	Secure bool
 }
@@ -57,6 +60,13 @@ func New(ctx context.Context, cfg Config) http.Handler {
 	s := &server{Config: cfg, fleet: &keeper{source: cfg.Source, now: cfg.Now}, pages: parsePages(), sessions: newSessions(cfg.Now),
 		brake: &brake{now: cfg.Now, tries: map[string]*try{}}}
 	s.live = newBroadcast(ctx, cfg.Source.Version, time.Second)
+	if cfg.Ahead {
+		go func() {
+			if _, err := s.fleet.get(ctx); err != nil && ctx.Err() == nil {
+				cfg.Log.Warn("read the fleet ahead", "err", err)
+			}
+		}()
+	}
 	mux := s.routes()
 	numbers, counted := s.newMetrics()
 	mux.Handle("GET /metrics", s.scraped(numbers))
