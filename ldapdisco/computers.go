@@ -2,8 +2,8 @@ package ldapdisco
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"hash/maphash"
 	"iter"
 	"slices"
 	"strings"
@@ -19,6 +19,9 @@ var computerAttributes = []string{
 
 // Computers gives the computers of the domain that the query takes, as the server sends them, one page in memory. An
 // error is the last thing given, and means that the list is not complete.
+//
+// That two accounts have one DNS name is known when the second comes. The first is then given once more at the end, with
+// the problem: of two computers with the same GUID the later one counts.
 func (d *Directory) Computers(ctx context.Context, q Query) iter.Seq2[Computer, error] {
 	return func(yield func(Computer, error) bool) {
 		r, err := d.newReading(ctx, q)
@@ -41,6 +44,12 @@ func (d *Directory) Computers(ctx context.Context, q Query) iter.Seq2[Computer, 
 					}
 				}
 			}
+		}
+		if err := d.giveFirstTwins(ctx, r, yield); err != nil {
+			if !errors.Is(err, errEnough) {
+				yield(Computer{}, err)
+			}
+			return
 		}
 		for _, c := range r.missing() {
 			if !yield(c, nil) {
@@ -67,6 +76,7 @@ type reading struct {
 	caHosts map[string]bool   // by DNS name in lower case
 	sites   map[string]string // of domain controllers, by distinguished name in lower case
 	twins   *twins
+	exclude exclusions
 	seen    []bool // of q.Include
 	ou      canonicals
 }
@@ -98,8 +108,11 @@ func (d *Directory) newReading(ctx context.Context, q Query) (*reading, error) {
 	for _, c := range controllers {
 		r.sites[strings.ToLower(c.computer)] = c.Site
 	}
-	r.twins, err = d.findTwins(ctx, r)
-	return r, err
+	if r.exclude, err = d.findExclusions(ctx, q); err != nil {
+		return nil, err
+	}
+	r.twins = newTwins()
+	return r, nil
 }
 
 func (r *reading) query(base, op string, attrs []string) query {
@@ -112,7 +125,7 @@ func (r *reading) computer(e entry) (Computer, bool) {
 	if i := c.listed(r.q.Include); i >= 0 {
 		r.seen[i] = true
 	}
-	if !r.q.names(c) || !r.takesOS(c) {
+	if !r.q.names(c) || !r.takesOS(c) || !r.takesSPN(c) {
 		return Computer{}, false
 	}
 	c.OU = r.ou.of(parentDN(e.DN))
@@ -123,6 +136,12 @@ func (r *reading) computer(e entry) (Computer, bool) {
 
 func (r *reading) takesOS(c Computer) bool {
 	return len(r.q.OS) == 0 || slices.ContainsFunc(r.q.OS, func(p string) bool { return like(p, c.OS) })
+}
+
+func (r *reading) takesSPN(c Computer) bool {
+	return len(r.q.SPNs) == 0 || slices.ContainsFunc(r.q.SPNs, func(p string) bool {
+		return slices.ContainsFunc(c.SPNs, func(spn string) bool { return like(p, spn) })
+	})
 }
 
 // missing are the names of the query that no computer had.
@@ -157,13 +176,16 @@ func newComputer(e entry, caHosts map[string]bool) Computer {
 
 // judge gives the first reason not to manage it.
 func (r *reading) judge(c Computer, e entry) *Problem {
-	if p, ok := c.matches(r.q.Exclude); ok {
-		return &Problem{Excluded, "excluded by " + p}
+	if why := r.exclude.why(c, e.DN); why != "" {
+		return &Problem{Excluded, why}
 	}
 	for _, class := range e.texts("objectClass") {
 		if strings.EqualFold(class, "msDS-GroupManagedServiceAccount") || strings.EqualFold(class, "msDS-ManagedServiceAccount") {
 			return &Problem{ManagedAccount, "a managed service account, no computer"}
 		}
+	}
+	if c.Enabled && r.alive(c) {
+		r.twins.add(c)
 	}
 	if p := c.problem(r.q.staleBefore()); p != nil {
 		return p
@@ -225,54 +247,3 @@ func notInHostName(r rune) bool {
 	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 	return !letter && (r < 0x80 || r == '\uFFFD')
 }
-
-// twins counts how many live accounts of the selection have a DNS name. It holds hashes, eight bytes a computer.
-type twins struct {
-	seed maphash.Seed
-	once map[uint64]struct{}
-	more map[uint64]int
-}
-
-// findTwins reads the DNS names in a search of their own: the first of two accounts could not be judged before the
-// second is seen, and holding computers back until then would keep them all in memory.
-func (d *Directory) findTwins(ctx context.Context, r *reading) (*twins, error) {
-	t := &twins{maphash.MakeSeed(), map[uint64]struct{}{}, map[uint64]int{}}
-	for _, base := range r.bases {
-		q := r.query(base, "compare the names of the computers below "+base, []string{"dNSHostName", "sAMAccountName"})
-		q.filter = "(&" + r.filter + "(dNSHostName=*)(!(userAccountControl:1.2.840.113556.1.4.803:=2))" + r.alive() + ")"
-		for page, err := range d.pages(ctx, q) {
-			if err != nil {
-				return nil, err
-			}
-			for _, e := range page {
-				c := Computer{Name: strings.TrimSuffix(e.text("sAMAccountName"), "$"), DNSHostName: strings.TrimSuffix(e.text("dNSHostName"), ".")}
-				if _, excluded := c.matches(r.q.Exclude); !excluded && r.q.names(c) {
-					t.add(c.DNSHostName)
-				}
-			}
-		}
-	}
-	return t, nil
-}
-
-// alive is the filter for accounts that are not stale.
-func (r *reading) alive() string {
-	t := r.q.staleBefore()
-	if t.IsZero() {
-		return ""
-	}
-	return fmt.Sprintf("(|(lastLogonTimestamp>=%[1]d)(pwdLastSet>=%[1]d))", toFileTime(t))
-}
-
-func (t *twins) hash(name string) uint64 { return maphash.String(t.seed, strings.ToLower(name)) }
-
-func (t *twins) add(name string) {
-	h := t.hash(name)
-	if _, ok := t.once[h]; !ok {
-		t.once[h] = struct{}{}
-		return
-	}
-	t.more[h] = max(t.more[h], 1) + 1
-}
-
-func (t *twins) count(name string) int { return t.more[t.hash(name)] }

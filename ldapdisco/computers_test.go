@@ -123,6 +123,56 @@ func numbered(name string, n int) []string {
 	return all
 }
 
+func TestExclusionsWinAndSayWhy(t *testing.T) {
+	s := domain(t)
+	inner, err := s.AddGroup("Frozen Web", "", "CN=WEB02,OU=Web,OU=Servers,"+s.BaseDN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddGroup("Frozen", "", inner); err != nil {
+		t.Fatal(err)
+	}
+	d := dial(t, sealed(s))
+	plain := list(t, d, ldapdisco.Query{})
+	if plain["WEB02"].Problem != nil || plain["WEB02"].DN != "CN=WEB02,OU=Web,OU=Servers,"+s.BaseDN() {
+		t.Fatalf("%+v", plain["WEB02"])
+	}
+	all := list(t, d, ldapdisco.Query{Include: []string{"web01", "web02", "sql01", "dc1"}, Exclude: []string{"web01"}, ExcludeGroups: []string{"Frozen", "Domain Controllers"},
+		ExcludeBases: []string{"ou=data, ou=servers, dc=corp, dc=example"}})
+	for name, why := range map[string]string{"WEB01": "excluded by web01", "WEB02": "excluded as a member of Frozen", "DC1": "excluded as a member of Domain Controllers"} {
+		if p := all[name].Problem; p == nil || p.Code != ldapdisco.Excluded || p.Detail != why {
+			t.Errorf("%s: %+v, want %q", name, p, why)
+		}
+	}
+	if ou := plain["SQL01"].OU; ou != "corp.example/Servers/Data" && all["SQL01"].Problem != nil {
+		t.Errorf("SQL01 lies in %s: %+v", ou, all["SQL01"].Problem)
+	}
+	if ou := plain["WEB03"].OU; ou != "" {
+		under := list(t, d, ldapdisco.Query{ExcludeBases: []string{parent(plain["WEB03"].DN)}})
+		if p := under["WEB03"].Problem; p == nil || p.Detail != "excluded with "+strings.ToLower(ou) {
+			t.Errorf("WEB03: %+v", p)
+		}
+	}
+	for _, q := range []ldapdisco.Query{{ExcludeGroups: []string{"Nobody Knows"}}, {ExcludeBases: []string{"Servers"}}} {
+		for _, err := range d.Computers(t.Context(), q) {
+			var e *ldapdisco.Error
+			if !errors.As(err, &e) || e.Hint() == "" {
+				t.Errorf("%+v: %v", q, err)
+			}
+		}
+	}
+}
+
+// parent is a distinguished name without its first part.
+func parent(dn string) string { _, rest, _ := strings.Cut(dn, ","); return rest }
+
+func TestSelectionByPrincipal(t *testing.T) {
+	sql := list(t, dial(t, sealed(domain(t))), ldapdisco.Query{SPNs: []string{"mssqlsvc/*"}})
+	if len(sql) != 2 || sql["SQL01"].Name == "" || sql["SQL02"].Name == "" {
+		t.Errorf("with the principal of a database: %v", slices.Collect(maps.Keys(sql)))
+	}
+}
+
 func TestWhatIsNamedAndMissingIsReported(t *testing.T) {
 	d := dial(t, sealed(domain(t)))
 	all := list(t, d, ldapdisco.Query{Include: []string{"WEB01", "WEB99", "gone.corp.example"}, Exclude: []string{"WEB01"}})

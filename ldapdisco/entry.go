@@ -86,10 +86,6 @@ func (e entry) fileTime(name string) time.Time {
 	return time.Unix(n/ticksPerSecond-epochOffset, n%ticksPerSecond*100).UTC()
 }
 
-func toFileTime(t time.Time) int64 {
-	return (t.Unix()+epochOffset)*ticksPerSecond + int64(t.Nanosecond()/100)
-}
-
 // generalizedTime is 20261123020000.0Z.
 func (e entry) generalizedTime(name string) time.Time {
 	t, err := time.Parse("20060102150405.0Z", e.text(name))

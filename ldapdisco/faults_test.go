@@ -47,8 +47,8 @@ func TestAnIncompleteListIsAnError(t *testing.T) {
 		f    ldaptest.Faults
 		want string
 	}{
-		"the connection breaks in a page": {ldaptest.Faults{DropAfterPages: 12}, "connection was lost"},
-		"the cookie is lost":              {ldaptest.Faults{LoseCookieAfterPages: 12}, "LDAP result 12"},
+		"the connection breaks in a page": {ldaptest.Faults{DropAfterPages: 6}, "connection was lost"},
+		"the cookie is lost":              {ldaptest.Faults{LoseCookieAfterPages: 6}, "LDAP result 12"},
 		"the server omits the control":    {ldaptest.Faults{OmitPaging: true}, "broke the list off"},
 		"the server is busy":              {ldaptest.Faults{Busy: true}, "LDAP result 51"},
 		"the server refers elsewhere":     {ldaptest.Faults{Refer: "ldap://other.example/"}, "Referral"},

@@ -18,9 +18,13 @@ type Query struct {
 	Names  []string // patterns
 	Groups []string // names or distinguished names; members of their groups count too
 	OS     []string // patterns for operatingSystem: Windows Server 2022*
+	SPNs   []string // patterns for service principals: MSSQLSvc/*
 
 	Include []string // names: these too; one that the directory does not have is reported
-	Exclude []string // patterns; wins over everything, and is reported as a Problem
+	// What is excluded wins over everything, and is reported as a Problem.
+	Exclude       []string // patterns
+	ExcludeBases  []string // distinguished names of OUs
+	ExcludeGroups []string // names or distinguished names; members of their groups count too
 
 	StaleAfter time.Duration // without a sign of life for so long; 0: never mind
 	Now        time.Time     // what StaleAfter counts from
@@ -97,6 +101,13 @@ func (q Query) filter(groups []group) string {
 		var any []string
 		for _, p := range q.OS {
 			any = append(any, "(operatingSystem="+substrings(p)+")")
+		}
+		parts = append(parts, oneOf(any))
+	}
+	if len(q.SPNs) > 0 {
+		var any []string
+		for _, p := range q.SPNs {
+			any = append(any, "(servicePrincipalName="+substrings(p)+")")
 		}
 		parts = append(parts, oneOf(any))
 	}

@@ -88,13 +88,18 @@ type Tier struct {
 
 // Select narrows the directory to the hosts that are meant. Exclusions win.
 type Select struct {
-	OUs        []string         `yaml:"ous"`         // distinguished names
-	Filter     string           `yaml:"filter"`      // LDAP filter, beside the others
-	Names      []string         `yaml:"names"`       // patterns with * and ?
-	Groups     []string         `yaml:"groups"`      // names or distinguished names; nested members count
-	OS         []string         `yaml:"os"`          // patterns of operatingSystem
-	Exclude    []string         `yaml:"exclude"`     // patterns of names
-	StaleAfter rollout.Duration `yaml:"stale_after"` // without a sign of life for so long a computer is left alone; 0: never mind
+	OUs        []string         `yaml:"ous"`            // distinguished names
+	Filter     string           `yaml:"filter"`         // LDAP filter, beside the others
+	Names      []string         `yaml:"names"`          // patterns with * and ?
+	Groups     []string         `yaml:"groups"`         // names or distinguished names; nested members count
+	OS         []string         `yaml:"os"`             // patterns of operatingSystem
+	SPNs       []string         `yaml:"spns"`           // patterns of service principals
+	Sites      []string         `yaml:"sites"`          // by the computers' addresses and the forest's subnets
+	List       string           `yaml:"list"`           // CSV file with a column host: these, too
+	Exclude    []string         `yaml:"exclude"`        // patterns of names
+	NotOUs     []string         `yaml:"exclude_ous"`    // distinguished names; what lies below, too
+	NotGroups  []string         `yaml:"exclude_groups"` // nested members count
+	StaleAfter rollout.Duration `yaml:"stale_after"`    // without a sign of life for so long a computer is left alone; 0: never mind
 }
 
 // ZoneRule puts the hosts of a site or OU into a zone.

@@ -151,7 +151,11 @@ func (c *clinic) rights(ctx context.Context) checkup {
 	}
 	const enough = 1000
 	n, sick := 0, 0
-	for computer, err := range c.dir.Computers(ctx, c.cfg.query(c.a.now())) {
+	query, err := c.cfg.query(c.a.now())
+	if err != nil {
+		return failOf(err)
+	}
+	for computer, err := range c.dir.Computers(ctx, query) {
 		if err != nil {
 			return failOf(directoryError(err))
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,9 +148,14 @@ type found struct {
 }
 
 // query is what the configuration selects.
-func (c Config) query(now time.Time) ldapdisco.Query {
+func (c Config) query(now time.Time) (ldapdisco.Query, error) {
+	include, err := c.listed()
+	if err != nil {
+		return ldapdisco.Query{}, err
+	}
 	return ldapdisco.Query{Bases: c.Select.OUs, Filter: c.Select.Filter, Names: c.Select.Names, Groups: c.Select.Groups,
-		OS: c.Select.OS, Exclude: c.Select.Exclude, StaleAfter: c.Select.StaleAfter.D(), Now: now}
+		OS: c.Select.OS, SPNs: c.Select.SPNs, Include: include, Exclude: c.Select.Exclude, ExcludeBases: c.Select.NotOUs, ExcludeGroups: c.Select.NotGroups,
+		StaleAfter: c.Select.StaleAfter.D(), Now: now}, nil
 }
 
 // computers reads the selected computers of the domain.
@@ -162,8 +168,12 @@ func (a *app) computers(ctx context.Context, cfg Config, d *ldapdisco.Directory)
 	if err != nil {
 		return nil, directoryError(err)
 	}
+	query, err := cfg.query(a.now())
+	if err != nil {
+		return nil, err
+	}
 	var all []found
-	for c, err := range d.Computers(ctx, cfg.query(a.now())) {
+	for c, err := range d.Computers(ctx, query) {
 		if err != nil {
 			return nil, directoryError(err)
 		}
@@ -173,7 +183,16 @@ func (a *app) computers(ctx context.Context, cfg Config, d *ldapdisco.Directory)
 				f.Host.SPNOwner = dn
 			}
 		}
+		if f.Problem == ldapdisco.DuplicateDNSName { // the first of the two may have been given before
+			if i := slices.IndexFunc(all, func(o found) bool { return o.Host.GUID == f.Host.GUID }); i >= 0 {
+				all[i] = f
+				continue
+			}
+		}
 		all = append(all, f)
+	}
+	if all, err = a.place(ctx, cfg, domain, all); err != nil {
+		return nil, err
 	}
 	if len(all) == 0 {
 		return nil, failWith(exitError, "look at select: in the configuration; an empty one takes every Windows computer", "the directory has no computer that is selected")
@@ -191,15 +210,10 @@ func (c Config) toHost(from ldapdisco.Computer, domain string) found {
 	if name, err := os.Hostname(); err == nil && strings.EqualFold(string(h.ID), name) {
 		h.Roles = append(h.Roles, rollout.RoleController)
 	}
-	for _, z := range c.Zones {
-		if (z.Site == "" || strings.EqualFold(z.Site, h.Site)) && (z.OU == "" || inOU(h.OU, z.OU)) {
-			h.Zone = z.Zone
-			break
-		}
-	}
+	h.Zone = c.zoneOf(h)
 	f := found{Host: h}
 	if h.ID == "" {
-		h.ID = rollout.HostID(strings.ToLower(strings.TrimSuffix(from.Account, "$")))
+		h.ID = rollout.HostID(strings.ToLower(from.Name))
 		f.Host = h
 	}
 	if p := from.Problem; p != nil {

@@ -240,7 +240,11 @@ func (a *app) survey(ctx context.Context, d *ldapdisco.Directory, cfg *Config, o
 		cfg.Policy.Template = f.Templates[0]
 	}
 	f.OUs = map[string]int{}
-	for c, err := range d.Computers(ctx, cfg.query(a.now())) {
+	query, err := cfg.query(a.now())
+	if err != nil {
+		return f, err
+	}
+	for c, err := range d.Computers(ctx, query) {
 		if err != nil {
 			return f, directoryError(err)
 		}

@@ -111,7 +111,7 @@ func (l *Lab) makeDirectory() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.AddAccount(relayAccount, relayRID), s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()), s.AddList(l.ca.Name(), "ca01", list))
+	return errors.Join(s.AddSite("Default-First-Site-Name", "127.0.0.0/8"), s.AddSite("Elsewhere", "10.0.0.0/8"), s.AddAccount(relayAccount, relayRID), s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()), s.AddList(l.ca.Name(), "ca01", list))
 }
 
 // templateAttributes is a template as the directory holds it.
