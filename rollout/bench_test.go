@@ -113,3 +113,22 @@ func BenchmarkNewPlan(b *testing.B) {
 		NewPlan(in, subjects)
 	}
 }
+
+// BenchmarkLoadState is the state of 100,000 hosts from a snapshot.
+func BenchmarkLoadState(b *testing.B) {
+	p, s := fleet(100_000)
+	for n := 1; n <= 4; n++ {
+		finishWave(p, s, n)
+	}
+	body, err := s.Snapshot()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		if _, err := LoadState(p, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(body))/1e6, "MB")
+}
