@@ -40,11 +40,10 @@ type Config struct {
 	Limits Limits             `yaml:"limits"` // what one process does at once
 
 	// SourceGroups are groups of the directory whose computers may start remote connections over HTTPS, beside
-	// policy.sources; they are resolved to addresses when a plan is made. PolicyGroup is the group named where
-	// Group Policy has to be changed for some computers.
+	// policy.sources; they are resolved to addresses when a plan is made.
 	SourceGroups []string `yaml:"source_groups"`
-	PolicyGroup  string   `yaml:"policy_group"`
-	Hooks        []Hook   `yaml:"hooks"` // other programs that are told, or asked
+	PolicyGroup  string   `yaml:"policy_group"` // the group to name where Group Policy has to be changed for some computers
+	Hooks        []Hook   `yaml:"hooks"`        // other programs that are told, or asked
 
 	Observe Observe `yaml:"observe"` // what wavelock serve looks at by itself
 	Listen  string  `yaml:"listen"`  // of the dashboard

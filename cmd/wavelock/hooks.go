@@ -14,7 +14,7 @@ import (
 
 // Hook tells another program what a campaign does, or asks it whether it may.
 type Hook struct {
-	On         []string         `yaml:"on"`          // campaign-start, wave-start, confirm-removal (gates), wave-done, wave-failed, rollback, campaign-done, event
+	On         []string         `yaml:"on"`          // campaign-start, wave-start, confirm-removal (gates), wave-done, wave-failed, rollback, campaign-done, event, drift
 	Command    []string         `yaml:"command"`     // program and arguments; the message is its standard input, exit 0 its yes
 	URL        string           `yaml:"url"`         // or an address that it is posted to, signed; 2xx is a yes
 	SecretFile string           `yaml:"secret_file"` // of the signature

@@ -71,12 +71,16 @@ func (a *app) serve(ctx context.Context, cfg Config) error {
 	}
 	a.progress("the dashboard is on %s://%s/", scheme, l.Addr())
 	if cfg.Observe.Every > 0 {
+		look, err := a.newStanding(cfg, j)
+		if err != nil {
+			return err
+		}
 		ended := make(chan struct{})
 		ctx, cancel := context.WithCancel(ctx)
 		defer func() { cancel(); <-ended }()
 		go func() {
 			defer close(ended)
-			a.newStanding(cfg, j).run(ctx)
+			look.run(ctx)
 		}()
 	}
 	return serveHTTP(ctx, l, a.dashboard(ctx, cfg, j, door))

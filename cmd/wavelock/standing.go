@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wavelock/rollout"
+	"wavelock/rollout/hook"
 	"wavelock/rollout/journal"
 )
 
@@ -38,19 +39,33 @@ type standing struct {
 	cfg     Config
 	journal *journal.Journal
 	log     *slog.Logger
-	// tell is given what is new, for hooks and the like.
-	tell func(context.Context, []rollout.Drift)
+	hooks   *hook.Hooks // nil: nobody is told
 }
 
-func (a *app) newStanding(cfg Config, j *journal.Journal) *standing {
+func (a *app) newStanding(cfg Config, j *journal.Journal) (*standing, error) {
+	hooks, err := a.hooks(cfg)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Observe.Parallel > 0 {
 		cfg.Limits.Parallel = cfg.Observe.Parallel
 	}
 	quiet := *a
 	quiet.quiet, quiet.in = true, nil // no progress in a log, and nobody to ask for a password
-	s := &standing{app: &quiet, cfg: cfg, journal: j, log: a.serveLog()}
-	s.tell = func(context.Context, []rollout.Drift) {}
-	return s
+	return &standing{app: &quiet, cfg: cfg, journal: j, log: a.serveLog(), hooks: hooks}, nil
+}
+
+// tell lets hooks hear of the drift that is new or over. That one does not answer stops nothing.
+func (s *standing) tell(ctx context.Context, news []rollout.Drift) {
+	now := s.app.now()
+	m := hook.Message{ID: fmt.Sprintf("drift-%d", now.UnixNano()), On: hook.DriftFound, At: now.UTC(), Drifts: news,
+		Detail: "computers are not as they were left, or are again"}
+	for _, d := range news {
+		m.Hosts = append(m.Hosts, d.Host)
+	}
+	if err := s.hooks.Tell(ctx, m); err != nil {
+		s.log.Error("tell of drift", "err", err)
+	}
 }
 
 // run looks at the fleet until ctx ends.

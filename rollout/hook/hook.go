@@ -3,7 +3,7 @@
 // time pauses it.
 //
 //	gates     campaign-start, wave-start, confirm-removal
-//	told      wave-done, wave-failed, rollback, campaign-done, event
+//	told      wave-done, wave-failed, rollback, campaign-done, event, drift
 package hook
 
 import (
@@ -28,11 +28,12 @@ const (
 	Rollback       = "rollback"    // a person asked for everything to be put back
 	CampaignDone   = "campaign-done"
 	EveryEvent     = "event" // each event of the journal
+	DriftFound     = "drift" // computers are not as campaigns left them, or are again; outside of campaigns
 )
 
 // Occasions lists all, the gates first.
 func Occasions() []string {
-	return []string{CampaignStart, WaveStart, ConfirmRemoval, WaveDone, WaveFailed, Rollback, CampaignDone, EveryEvent}
+	return []string{CampaignStart, WaveStart, ConfirmRemoval, WaveDone, WaveFailed, Rollback, CampaignDone, EveryEvent, DriftFound}
 }
 
 // Gate reports whether the campaign waits for an answer.
@@ -42,13 +43,14 @@ func Gate(on string) bool { return on == CampaignStart || on == WaveStart || on 
 type Message struct {
 	ID       string             `json:"id"` // the same when it is sent again
 	On       string             `json:"on"`
-	Campaign rollout.CampaignID `json:"campaign"`
-	Plan     string             `json:"plan"` // hash
+	Campaign rollout.CampaignID `json:"campaign,omitempty"`
+	Plan     string             `json:"plan,omitempty"` // hash
 	At       time.Time          `json:"at"`
 	Wave     int                `json:"wave,omitempty"`
 	Hosts    []rollout.HostID   `json:"hosts,omitempty"`
 	Detail   string             `json:"detail,omitempty"`
 	Event    *rollout.Event     `json:"event,omitempty"`
+	Drifts   []rollout.Drift    `json:"drifts,omitempty"`
 }
 
 // Config is one hook.
@@ -165,6 +167,23 @@ func (h *Hooks) Ask(ctx context.Context, m Message) error {
 		}
 	}
 	return nil
+}
+
+// Tell tells every hook that is for the occasion, and answers what went wrong with each.
+func (h *Hooks) Tell(ctx context.Context, m Message) error {
+	if h == nil {
+		return nil
+	}
+	var errs []error
+	for _, k := range h.hooks {
+		if !slices.Contains(k.On, m.On) {
+			continue
+		}
+		if err := k.deliver(ctx, m); err != nil {
+			errs = append(errs, fmt.Errorf("tell %s of %s: %w", k.name(), m.On, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // deliver tries until the hook has answered, or the retries are used up.
