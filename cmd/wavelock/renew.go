@@ -68,7 +68,12 @@ func (a *app) renew(ctx context.Context, cfg Config, names []string, o renewOpti
 		a.progress("%d of %s need another certificate", len(due), plural(len(records), "host"))
 		return nil
 	}
-	_, err = a.renewNow(ctx, cfg, records, o)
+	j, err := a.openJournal(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	_, err = a.renewNow(ctx, cfg, j, records, o)
 	return err
 }
 
@@ -122,14 +127,14 @@ func named(records []journal.Record, names []string) ([]journal.Record, error) {
 // where the configuration has given the approval beforehand. It answers how many hosts were due. It does nothing, and no
 // harm, when nothing is due; what it began and could not end, such as a request that waits for a CA manager, is taken up
 // again by its plan file or the next call.
-func (a *app) reconcile(ctx context.Context, cfg Config, records []journal.Record) (int, error) {
+func (a *app) reconcile(ctx context.Context, cfg Config, j *journal.Journal, records []journal.Record) (int, error) {
 	quiet := *a
 	quiet.quiet, quiet.out, quiet.in = true, io.Discard, nil
-	return quiet.renewNow(ctx, cfg, records, renewOptions{Yes: true})
+	return quiet.renewNow(ctx, cfg, j, records, renewOptions{Yes: true})
 }
 
 // renewNow makes and runs the campaign for what is due.
-func (a *app) renewNow(ctx context.Context, cfg Config, records []journal.Record, o renewOptions) (int, error) {
+func (a *app) renewNow(ctx context.Context, cfg Config, j *journal.Journal, records []journal.Record, o renewOptions) (int, error) {
 	subjects := cfg.Policy.DueForRenewal(seen(records), a.now())
 	if len(subjects) == 0 {
 		return 0, nil
@@ -145,7 +150,7 @@ func (a *app) renewNow(ctx context.Context, cfg Config, records []journal.Record
 	if err := a.showPlan(plan, file); err != nil {
 		return len(subjects), err
 	}
-	return len(subjects), a.run(ctx, cfg, plan, runOptions{Yes: o.Yes, Stay: o.Stay})
+	return len(subjects), a.runIn(ctx, cfg, j, plan, runOptions{Yes: o.Yes, Stay: o.Stay})
 }
 
 func (a *app) planRenewal(ctx context.Context, cfg Config, subjects []rollout.Subject, o renewOptions) (rollout.Plan, error) {

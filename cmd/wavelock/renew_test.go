@@ -147,7 +147,14 @@ func TestFourHourCertificatesOverThreeLives(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				n, err := a.reconcile(t.Context(), cfg, records)
+				j, err := a.openJournal(t.Context(), cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, err := a.reconcile(t.Context(), cfg, j, records)
+				if err := j.Close(); err != nil {
+					t.Fatal(err)
+				}
 				if err != nil {
 					t.Fatalf("at +%v: %v", clock.since(), err)
 				}

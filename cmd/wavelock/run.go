@@ -61,6 +61,11 @@ func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptio
 		return err
 	}
 	defer j.Close()
+	return a.runIn(ctx, cfg, j, plan, o)
+}
+
+// runIn runs the campaign in a journal that is open.
+func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan rollout.Plan, o runOptions) error {
 	zones, err := zonesFor(cfg, plan, o)
 	if err != nil {
 		return err

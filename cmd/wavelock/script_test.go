@@ -116,15 +116,17 @@ func cmdRebind(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(labOf(ts, args[0]).Rebind(args[1]))
 }
 
-// until TEXT PROGRAM [ARG...] runs a program again and again until it says that: hosts that wait are not due at once.
+// until REGEXP PROGRAM [ARG...] runs a program again and again until it says that: hosts that wait are not due at once.
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) > 1, "until TEXT PROGRAM [ARG...]")
+	need(ts, neg, len(args) > 1, "until REGEXP PROGRAM [ARG...]")
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
 	for range 100 {
 		var ended *exec.ExitError
 		if err := ts.Exec(args[1], args[2:]...); err != nil && !errors.As(err, &ended) {
 			ts.Check(err)
 		}
-		if strings.Contains(ts.ReadFile("stdout")+ts.ReadFile("stderr"), args[0]) {
+		if re.MatchString(ts.ReadFile("stdout") + ts.ReadFile("stderr")) {
 			return
 		}
 	}

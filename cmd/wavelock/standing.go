@@ -20,12 +20,14 @@ type Observe struct {
 	Sample   rollout.Duration `yaml:"sample"`   // who is connected, in between; 0: only with the whole looks
 	Parallel int              `yaml:"parallel"` // hosts at once; 0: limits.parallel
 	Open     []rollout.Goal   `yaml:"open"`     // goals of the campaigns that drift opens; each waits for its approval
+	Renew    bool             `yaml:"renew"`    // certificates that are due are renewed; this is their approval, given beforehand
 }
 
 func (o Observe) validate(bad func(wrong bool, format string, args ...any)) {
 	bad(o.Every < 0 || o.Sample < 0, "observe: every and sample are not negative")
 	bad(o.Every > 0 && o.Every < rollout.Duration(time.Second), "observe.every: %v is too often", o.Every)
 	bad(o.Sample > 0 && o.Every == 0, "observe.sample: needs observe.every, too")
+	bad(o.Renew && o.Every == 0, "observe.renew: needs observe.every, too")
 	bad(o.Parallel < 0 || o.Parallel > 5000, "observe.parallel: %d is not between 1 and 5000", o.Parallel)
 	for _, g := range o.Open {
 		bad(!slices.Contains([]rollout.Goal{rollout.GoalSecure, rollout.GoalClose, rollout.GoalRenew}, g), "observe.open: %q is not secure, close or renew", g)
@@ -134,7 +136,19 @@ func (s *standing) round(ctx context.Context) error {
 	if len(news) > 0 {
 		s.tell(ctx, news)
 	}
-	return s.open(ctx, records)
+	return errors.Join(s.open(ctx, records), s.renew(ctx, records))
+}
+
+// renew replaces what is due, where the configuration has said that nobody needs to be asked.
+func (s *standing) renew(ctx context.Context, records []journal.Record) error {
+	if !s.cfg.Observe.Renew {
+		return nil
+	}
+	n, err := s.app.reconcile(ctx, s.cfg, s.journal, records)
+	if n > 0 {
+		s.log.Warn("certificates were due", "hosts", n, "err", err)
+	}
+	return err
 }
 
 // open makes campaigns for the drifts that have none yet.

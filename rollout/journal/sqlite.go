@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -67,10 +68,15 @@ func (s *sqliteDB) connect() error {
 }
 
 // makeFile makes an empty database that only this user may read: what it will
-// hold describes every weak spot of the domain.
+// hold describes every weak spot of the domain. One that is there is not opened:
+// closing it would drop the locks that SQLite has on it for another journal of
+// this process (https://sqlite.org/howtocorrupt.html section 2.2).
 func makeFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
 		return &WriteError{Op: "open the journal", Err: err}
 	}
 	return f.Close()
