@@ -68,7 +68,7 @@ type Directory struct {
 
 // Credential is who we are. The secret is never in the file itself.
 type Credential struct {
-	Kind         string   `yaml:"kind"`          // ntlm, kerberos, windows (the account that this program runs as) or simple (LDAP over TLS only)
+	Kind         string   `yaml:"kind"`          // ntlm, kerberos, windows (the account that this program runs as) simple (LDAP over TLS only) or basic (WinRM over HTTPS only)
 	User         string   `yaml:"user"`          // CORP\name or name@corp.example
 	PasswordFile string   `yaml:"password_file"` // what is in it is the password
 	PasswordEnv  string   `yaml:"password_env"`  // name of an environment variable that holds it
@@ -228,8 +228,9 @@ func (c Config) validate() error {
 		_, _, err := net.SplitHostPort(c.Resolver)
 		bad(err != nil, "resolver: %q is not like 192.0.2.53:53", c.Resolver)
 	}
-	_, ok := c.Credentials[c.Directory.Credential]
+	reader, ok := c.Credentials[c.Directory.Credential]
 	bad(!ok, "directory.credential: there is no credential %q", c.Directory.Credential)
+	bad(reader.Kind == "basic", "directory.credential: Basic is for WinRM over HTTPS; a simple bind over TLS is kind: simple")
 	for name, cr := range c.Credentials {
 		if err := cr.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("credentials.%s: %w", name, err))
@@ -283,7 +284,7 @@ func (c Credential) validate() error {
 		return errors.New("keytab and ccache are for kind: kerberos")
 	}
 	switch c.Kind {
-	case "ntlm", "simple":
+	case "ntlm", "simple", "basic":
 		if c.User == "" {
 			return errors.New("user: nobody is named")
 		}
@@ -296,7 +297,7 @@ func (c Credential) validate() error {
 			return errors.New("kind: windows is the account that this program runs as; it takes no user and no secret")
 		}
 	default:
-		return fmt.Errorf("kind: %q is not ntlm, kerberos, windows or simple", c.Kind)
+		return fmt.Errorf("kind: %q is not ntlm, kerberos, windows, basic or simple", c.Kind)
 	}
 	return nil
 }

@@ -95,10 +95,13 @@ func (a *app) login(cfg Config, name string) (logon.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Kind != "ntlm" {
-		return nil, failWith(exitUsage, "use kind: ntlm, kerberos or windows", "credential %q is of kind %s, which Windows hosts do not take", name, c.Kind)
+	switch c.Kind {
+	case "ntlm":
+		return logon.NTLM(domain, user, password), nil
+	case "basic":
+		return logon.Basic(c.User, password), nil
 	}
-	return logon.NTLM(domain, user, password), nil
+	return nil, failWith(exitUsage, "use kind: ntlm, kerberos, windows or basic", "credential %q is of kind %s, which Windows hosts do not take", name, c.Kind)
 }
 
 func (a *app) kerberos(cfg Config, name string, c Credential) (logon.Login, error) {
