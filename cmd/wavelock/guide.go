@@ -13,7 +13,7 @@ import (
 var guideFiles embed.FS
 
 // guideTopics are the pages of guide/, in reading order.
-var guideTopics = []string{"rights", "rollout", "security", "clients", "troubleshooting", "configuration", "journal", "architecture", "limits"}
+var guideTopics = []string{"rights", "rollout", "security", "clients", "troubleshooting", "configuration", "operations", "journal", "architecture", "limits"}
 
 // guidePage is a page as it is in the repository.
 type guidePage struct {
