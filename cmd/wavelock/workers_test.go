@@ -178,7 +178,8 @@ func over(t *testing.T, dir string) bool {
 var once = []rollout.StepKind{rollout.StepSaveImage, rollout.StepEnroll, rollout.StepListen, rollout.StepAllow, rollout.StepRemoveHTTP}
 
 // auditSteps reads the exported journal: no step was acted twice unless its end was unknown, and HTTP was removed only
-// after the host's own undo was armed and HTTPS proved.
+// after the host's own undo was armed, HTTPS proved and the before-image kept: known by the step's end, or, where a
+// controller was killed before it wrote that end, by the inspection that found the image on the host.
 func auditSteps(t *testing.T, dir string, each func(rollout.Event)) {
 	t.Helper()
 	out, err := program(dir, "journal", "export", "spring").Output()
@@ -186,6 +187,7 @@ func auditSteps(t *testing.T, dir string, each func(rollout.Event)) {
 		t.Fatal(err)
 	}
 	done := map[rollout.HostID]map[rollout.StepKind]bool{}
+	imaged := map[rollout.HostID]bool{}
 	steps := 0
 	for line := range strings.Lines(string(out)) {
 		var l struct{ Event rollout.Event }
@@ -205,7 +207,16 @@ func auditSteps(t *testing.T, dir string, each func(rollout.Event)) {
 		d := done[e.Host]
 		if e.Kind == rollout.EvStepDone {
 			d[e.Step] = true
-			if e.Step == rollout.StepRestore {
+			switch e.Step {
+			case rollout.StepSaveImage:
+				imaged[e.Host] = true
+			case rollout.StepInspect:
+				var res rollout.Result
+				if err := json.Unmarshal(e.Data, &res); err != nil {
+					t.Fatal(err)
+				}
+				imaged[e.Host] = res.Seen != nil && res.Seen.Image.Value != nil
+			case rollout.StepRestore:
 				clear(d)
 			}
 			continue
@@ -216,8 +227,8 @@ func auditSteps(t *testing.T, dir string, each func(rollout.Event)) {
 				t.Errorf("event %d: %s of %s is done again", e.Seq, s, e.Host)
 			}
 		}
-		if e.Step == rollout.StepRemoveHTTP && !(d[rollout.StepArm] && d[rollout.StepProve] && d[rollout.StepSaveImage]) {
-			t.Errorf("event %d: HTTP of %s is removed after %v", e.Seq, e.Host, d)
+		if e.Step == rollout.StepRemoveHTTP && !(d[rollout.StepArm] && d[rollout.StepProve] && imaged[e.Host]) {
+			t.Errorf("event %d: HTTP of %s is removed after %v, before-image %t", e.Seq, e.Host, d, imaged[e.Host])
 		}
 	}
 	if steps == 0 {
