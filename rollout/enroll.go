@@ -129,12 +129,12 @@ func (run HostRun) submitFailed(now time.Time) (Step, bool) {
 }
 
 // learnRequest follows a request through the journal.
-func (h *HostState) learnRequest(e Event, r Result) {
+func (h *HostState) learnRequest(e Event, made *CertRequest) {
 	switch {
 	case e.Step == StepAccept:
 		h.Request = nil
-	case r.Request != nil:
-		h.Request = r.Request
+	case made != nil:
+		h.Request = made
 	}
 }
 

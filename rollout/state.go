@@ -308,10 +308,14 @@ func (s *State) start(h *HostState, e Event) {
 }
 
 func (h *HostState) learn(e Event) {
-	if len(e.Data) == 0 {
+	if len(e.Data) == 0 || e.Step == StepInspect { // what was seen is most of a journal, and none of it is kept here
 		return
 	}
-	var r Result
+	var r struct {
+		Proof      *Proof         `json:"proof"`
+		Thumbprint pki.Thumbprint `json:"thumbprint"`
+		Request    *CertRequest   `json:"request"`
+	}
 	if json.Unmarshal(e.Data, &r) != nil {
 		return // written by a newer version; the parts that matter are in the event itself
 	}
@@ -321,7 +325,7 @@ func (h *HostState) learn(e Event) {
 	if r.Thumbprint != "" {
 		h.Issued = r.Thumbprint
 	}
-	h.learnRequest(e, r)
+	h.learnRequest(e, r.Request)
 }
 
 func (s *State) settle(h *HostState, e Event) {

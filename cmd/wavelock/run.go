@@ -101,14 +101,14 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 	if err != nil {
 		return err
 	}
-	_, state, err := replay(ctx, j, plan.ID)
+	kept, state, err := replay(ctx, j, plan.ID)
 	if err != nil {
 		return err
 	}
 	show := newProgress(a, plan, state.Seq)
 	observer, told := a.tell(hooks, &plan, state.Seq, show.event)
 	defer told()
-	ec := engine.Config{Plan: &plan, State: state, Store: j, Queue: queueFor(j, zones), Zones: zones, Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
+	ec := engine.Config{Plan: kept, State: state, Store: j, Queue: queueFor(j, zones), Zones: zones, Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
 		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: observer, Passing: journal.Passing, Seen: a.keep(j, plan.ID), Stay: o.Stay}
 	if hooks != nil {
 		ec.Gate = gate{hooks, &plan, plan.Hash(), a.now}
@@ -118,11 +118,7 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 	if err != nil {
 		return fmt.Errorf("run %s: %w", plan.ID, err)
 	}
-	_, state, err = replay(context.WithoutCancel(ctx), j, plan.ID)
-	if err != nil {
-		return err
-	}
-	v, err := a.withPolicies(context.WithoutCancel(ctx), cfg, j, &plan, state, e.View())
+	v, err := a.withPolicies(context.WithoutCancel(ctx), cfg, j, kept, state, e.View())
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,9 @@ type Config struct {
 	Machines Machines
 	Issuer   Issuer // nil where no host's route is relay
 	Actor    string // who runs it: goes into every event
-	// State is the plan's campaign as far as it was replayed; nil: from the beginning. It is the engine's from then on.
+	// State is Plan's campaign as far as it was replayed; nil: from the beginning. It is the engine's from New until Run
+	// has returned, and tells then how the campaign stands. A state of another copy of the plan works, and costs the
+	// plan's hash at every decision.
 	State    *rollout.State
 	Zones    []rollout.Zone
 	Parallel int           // jobs at once in this process
