@@ -78,9 +78,11 @@ type Config struct {
 type Engine struct {
 	Config
 
-	mu    sync.Mutex // guards state and inbox
-	state *rollout.State
-	inbox map[int64]rollout.Event // written, not yet applied: an earlier one is missing
+	mu      sync.Mutex // guards what follows, up to granted
+	state   *rollout.State
+	inbox   map[int64]rollout.Event // written, not yet applied: an earlier one is missing
+	writing int                     // records of this process on their way to the store
+	put     int                     // how often in a row catchUp left it to them
 
 	granted map[string]bool // what the gate said yes to
 	snapped int64           // Seq of the state that was last kept
@@ -269,17 +271,26 @@ func (e *Engine) translate(d rollout.Decision) ([]rollout.Event, []rollout.Job) 
 	return events, jobs
 }
 
-// catchUp applies what others have written since.
+// catchUp applies what others have written since. Where nobody has spoken on the campaign itself and this process is
+// about to apply events of its own, what is missing is most probably those: they are read back only if they stay
+// missing, because hundreds of hosts write at once and reading all of it twice costs more than the decisions do.
 func (e *Engine) catchUp(ctx context.Context) error {
-	seq, _, err := e.Store.Position(ctx, e.Plan.ID)
+	seq, version, err := e.Store.Position(ctx, e.Plan.ID)
 	if err != nil {
 		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if seq <= e.state.Seq {
+		e.put = 0
 		return nil
 	}
+	const patience = 8
+	if e.writing > 0 && version <= e.state.Seq && e.put < patience {
+		e.put++
+		return nil
+	}
+	e.put = 0
 	for ev, err := range e.Store.Events(ctx, e.Plan.ID, e.state.Seq) {
 		if err != nil {
 			return err
@@ -318,13 +329,19 @@ func (e *Engine) record(ctx context.Context, events ...rollout.Event) error {
 			events[i].At = now
 		}
 	}
+	e.mu.Lock()
+	e.writing++
+	e.mu.Unlock()
 	written, err := e.Store.Append(ctx, events...)
+	e.mu.Lock()
+	e.writing--
+	if err == nil {
+		e.take(written)
+	}
+	e.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	e.mu.Lock()
-	e.take(written)
-	e.mu.Unlock()
 	select {
 	case e.kick <- struct{}{}:
 	default:
