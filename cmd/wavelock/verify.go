@@ -3,32 +3,35 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"wavelock/rollout"
+	"wavelock/rollout/journal"
 	"wavelock/rollout/machine"
 )
 
 func newVerify(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "verify CAMPAIGN", GroupID: "look", Args: exactly("the name of a campaign"),
-		Short: "Prove HTTPS of a campaign's finished hosts again, from here",
-		Long: `Prove again, on a new connection to each host that the campaign has finished,
+		Use: "verify [CAMPAIGN]", GroupID: "look", Args: cobra.MaximumNArgs(1),
+		Short: "Prove HTTPS of finished hosts again, from here",
+		Long: `Prove again, on a new connection to each host that a campaign has finished,
 that HTTPS works: chain to the enterprise roots, name, usage, dates, revocation
 as policy.revocation has it, the same certificate issued, configured, bound and
 presented, and an authenticated call.
+Without a name every host is proved as the last campaign that finished it wants.
 Nothing is changed. Ends with 9 when a host is not as it should be.`,
-		Example:           "  wavelock verify spring\n  wavelock verify spring -o csv > evidence.csv",
+		Example:           "  wavelock verify\n  wavelock verify spring -o csv > evidence.csv",
 		ValidArgsFunction: a.completeCampaigns(),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
 			if err != nil {
 				return err
 			}
-			return a.verify(c.Context(), cfg, rollout.CampaignID(args[0]))
+			return a.verify(c.Context(), cfg, args)
 		},
 	}
 }
@@ -42,13 +45,13 @@ type verdict struct {
 	Proof  *rollout.Proof `json:"proof,omitempty"`
 }
 
-func (a *app) verify(ctx context.Context, cfg Config, id rollout.CampaignID) error {
+func (a *app) verify(ctx context.Context, cfg Config, names []string) error {
 	j, err := a.openJournal(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer j.Close()
-	plan, state, err := replay(ctx, j, id)
+	all, err := finished(ctx, j, names)
 	if err != nil {
 		return err
 	}
@@ -57,17 +60,61 @@ func (a *app) verify(ctx context.Context, cfg Config, id rollout.CampaignID) err
 		return err
 	}
 	defer logins.close()
-	fleet, err := a.fleet(cfg, logins, plan.Roots, plan.Policy)
-	if err != nil {
-		return err
+	if len(all) == 0 {
+		a.progress("no campaign has finished a host yet; wavelock assess shows how the hosts stand")
 	}
-	var hosts []rollout.Host
-	for _, ph := range plan.Hosts {
-		if state.Hosts[ph.Host.ID].Done {
-			hosts = append(hosts, ph.Host)
+	verdicts := []verdict{}
+	for _, f := range all {
+		fleet, err := a.fleet(cfg, logins, f.plan.Roots, f.plan.Policy)
+		if err != nil {
+			return err
+		}
+		verdicts = append(verdicts, a.proveAll(ctx, cfg, f.plan, fleet, f.hosts)...)
+	}
+	return a.showVerdicts(verdicts)
+}
+
+// finishedHosts are the hosts that a campaign is the last to have finished.
+type finishedHosts struct {
+	plan  *rollout.Plan
+	hosts []rollout.Host
+}
+
+// finished lists the hosts of the named campaign, or of all, the youngest first. A host that a later campaign restored
+// has nothing left to prove.
+func finished(ctx context.Context, j *journal.Journal, names []string) ([]finishedHosts, error) {
+	ids := make([]rollout.CampaignID, 0, len(names))
+	for _, n := range names {
+		ids = append(ids, rollout.CampaignID(n))
+	}
+	if len(names) == 0 {
+		campaigns, err := j.Campaigns(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range slices.Backward(campaigns) {
+			ids = append(ids, c.ID)
 		}
 	}
-	return a.showVerdicts(a.proveAll(ctx, cfg, plan, fleet, hosts))
+	var all []finishedHosts
+	judged := map[rollout.HostID]bool{}
+	for _, id := range ids {
+		plan, state, err := replay(ctx, j, id)
+		if err != nil {
+			return nil, err
+		}
+		f := finishedHosts{plan: plan}
+		for _, ph := range plan.Hosts {
+			if id := ph.Host.ID; state.Hosts[id].Done && !judged[id] {
+				judged[id] = true
+				f.hosts = append(f.hosts, ph.Host)
+			}
+		}
+		if len(f.hosts) > 0 && (plan.Goal != rollout.GoalRestore || len(names) > 0) {
+			all = append(all, f)
+		}
+	}
+	return all, nil
 }
 
 func (a *app) proveAll(ctx context.Context, cfg Config, plan *rollout.Plan, fleet *machine.Fleet, hosts []rollout.Host) []verdict {
