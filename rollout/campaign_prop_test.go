@@ -56,12 +56,32 @@ func (d *drill) turn() {
 		d.clock(dec)
 	case n < 85:
 		d.person()
-	case n < 92:
+	case n < 90:
 		d.crash()
 		d.thaw()
+	case n < 96:
+		d.directory()
 	default:
 		d.zombie(rapid.SampledFrom(d.order).Draw(d.t, "zombie at"))
 	}
+}
+
+// directory tells that some hosts are retired, and that others are not any more.
+func (d *drill) directory() {
+	r := Roster{Added: []Change{{Host: "new.corp.example", Reason: ReasonAdded}}}
+	for _, id := range d.order {
+		if rapid.IntRange(0, 3).Draw(d.t, "retired") == 0 {
+			r.Retired = append(r.Retired, Change{Host: id, Reason: ReasonAccountDisabled, Detail: "the account is disabled"})
+		}
+	}
+	if rapid.IntRange(0, 4).Draw(d.t, "doubt") == 0 {
+		r.Doubt = "too many"
+	}
+	e, err := NewRoster(r)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.write(e)
 }
 
 // tick decides and does what was decided.

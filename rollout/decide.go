@@ -333,9 +333,9 @@ func (d *decider) again(n int, room *int) {
 	}
 }
 
-// spent reports whether a deferred host was tried as often as the policy allows.
+// spent reports whether a host that waits is not tried again: it was as often as the policy allows, or is retired.
 func (d *decider) spent(h *HostState) bool {
-	return h.Outcome == Deferred && h.Tries > d.p.Policy.Deferrals
+	return h.gone() || h.Outcome == Deferred && h.Tries > d.p.Policy.Deferrals
 }
 
 // close ends a wave whose hosts have all settled. The last one, which the plan

@@ -56,6 +56,7 @@ type hostBook struct {
 	row     int // of the same outcome
 	narrow  bool
 	zone    Zone
+	retired bool // the directory does not have it as the plan has
 }
 
 type waveBook struct {
@@ -147,19 +148,24 @@ func (h *hostBook) returns() bool {
 func (h *hostBook) inDoubt() bool { return h.last == Unknown }
 
 func (d *drill) spent(h *hostBook) bool {
-	return h.last == Deferred && h.row > d.p.Policy.Deferrals
+	return h.last == Deferred && h.row > d.p.Policy.Deferrals || d.gone(h)
 }
 
 // ready reports whether a wave could begin the host's next action.
 func (d *drill) ready(id HostID, n int) bool {
 	h := d.hosts[id]
 	switch {
-	case h.running != "" || d.done(h):
+	case h.running != "" || d.done(h) || d.gone(h):
 		return false
 	case h.waits():
 		return !d.now.Before(h.due) && !d.spent(h)
 	}
 	return h.wave == n && (h.last == "" || h.last == Passed || (h.last == Soaking && !d.now.Before(h.due)))
+}
+
+// gone reports whether nothing may be begun on a host because it is retired; what was begun goes on.
+func (d *drill) gone(h *hostBook) bool {
+	return h.retired && h.running == "" && !h.returns() && !h.narrow && !d.done(h)
 }
 
 // write puts events into the journal, the state and the books.

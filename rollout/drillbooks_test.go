@@ -1,6 +1,10 @@
 package rollout
 
-import "time"
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
 
 // book enters an event that was written. What may be written is checked before,
 // by the referee.
@@ -41,6 +45,24 @@ func (d *drill) bookCampaign(e Event) {
 		d.rollback, d.finished = true, false
 	case EvFinished:
 		d.finished = true
+	case EvRoster:
+		d.bookRoster(e)
+	}
+}
+
+func (d *drill) bookRoster(e Event) {
+	var r Roster
+	if err := json.Unmarshal(e.Data, &r); err != nil {
+		d.t.Fatal(err)
+	}
+	for id, h := range d.hosts {
+		was := h.retired
+		h.retired = r.Doubt == "" && slices.ContainsFunc(r.Retired, func(c Change) bool { return c.Host == id })
+		begun := h.running != "" || h.waits() || h.returns() || d.done(h)
+		over := h.last == Refused || h.last == Restored || h.last == NeedsHuman || h.last == Failed
+		if was && !h.retired && !begun && !over && d.waves[h.wave-1].status == WavePassed {
+			h.last, h.row, h.due = Deferred, 0, time.Time{} // later, as its own wave is over
+		}
 	}
 }
 
@@ -102,7 +124,7 @@ func (d *drill) bookEnd(h *hostBook, e Event) {
 	}
 	// Only what a campaign did to its hosts is charged to the budget, once a host;
 	// that the way back is hard is not another failure.
-	if act != ActRestore && (outcome == Failed || outcome == Unknown) && !h.counted {
+	if act != ActRestore && (outcome == Failed || outcome == Unknown) && !h.counted && !h.retired {
 		h.counted = true
 		d.failures++
 		d.waves[h.wave-1].failures++

@@ -22,6 +22,7 @@ const (
 	EvAborted  EventKind = "aborted"
 	EvRollback EventKind = "rollback" // a person asked for every touched host to be restored
 	EvFinished EventKind = "finished"
+	EvRoster   EventKind = "roster"   // Data is the Roster: what is different in the directory from the plan, as a whole
 	EvSnapshot EventKind = "snapshot" // Detail is the SHA-256 of a snapshot of the state before it
 
 	EvWaveOpened EventKind = "wave-opened"

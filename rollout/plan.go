@@ -29,10 +29,13 @@ type Plan struct {
 	Goal    Goal       `json:"goal"`
 	Seed    uint64     `json:"seed"`
 	Policy  Policy     `json:"policy"`
-	Roots   [][]byte   `json:"roots"` // DER; the only trust anchors of every proof
-	Waves   []Wave     `json:"waves"`
-	Hosts   []Planned  `json:"hosts"` // in the order of the waves
-	Left    []LeftOut  `json:"left_out,omitempty"`
+	// Selection stands for what the configuration selected, where all of that was planned: a host that the same
+	// selection takes later was added meanwhile. Empty in plans for some hosts only.
+	Selection string    `json:"selection,omitempty"`
+	Roots     [][]byte  `json:"roots"` // DER; the only trust anchors of every proof
+	Waves     []Wave    `json:"waves"`
+	Hosts     []Planned `json:"hosts"` // in the order of the waves
+	Left      []LeftOut `json:"left_out,omitempty"`
 	// Templates are those that hosts enroll by, as they were judged when the plan was made, with who waived what.
 	Templates []pki.Judgement `json:"templates,omitempty"`
 }
@@ -224,14 +227,15 @@ type Subject struct {
 
 // Intent is what a person asks to be planned.
 type Intent struct {
-	ID     CampaignID
-	Made   time.Time
-	MadeBy string
-	Goal   Goal
-	Seed   uint64
-	Policy Policy
-	Roots  [][]byte
-	Waves  []WaveRule
+	ID        CampaignID
+	Made      time.Time
+	MadeBy    string
+	Goal      Goal
+	Seed      uint64
+	Policy    Policy
+	Selection string // see Plan
+	Roots     [][]byte
+	Waves     []WaveRule
 	// Templates are the judgements of those that hosts enroll by.
 	Templates []pki.Judgement
 }
@@ -242,7 +246,7 @@ type Intent struct {
 // computer that runs this program at the very end.
 func NewPlan(in Intent, subjects []Subject) Plan {
 	p := Plan{Version: PlanVersion, ID: in.ID, Made: in.Made.UTC().Truncate(time.Second), MadeBy: in.MadeBy,
-		Goal: in.Goal, Seed: in.Seed, Policy: in.Policy, Roots: in.Roots}
+		Goal: in.Goal, Seed: in.Seed, Policy: in.Policy, Selection: in.Selection, Roots: in.Roots}
 	waivers := in.Policy.AuditWaivers(in.Made)
 	for _, j := range in.Templates {
 		p.Templates = append(p.Templates, j.Waive(waivers))

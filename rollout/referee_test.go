@@ -117,7 +117,7 @@ func (d *drill) overBudget(n int) bool {
 // unsettled counts the hosts of a wave that still need something in it.
 func (d *drill) unsettled(n int) (left int) {
 	for _, id := range d.order {
-		if h := d.hosts[id]; h.wave == n && (h.running != "" || h.returns() || h.last == "" || h.last == Soaking || (h.last == Passed && !d.done(h))) {
+		if h := d.hosts[id]; h.wave == n && !d.gone(h) && (h.running != "" || h.returns() || h.last == "" || h.last == Soaking || (h.last == Passed && !d.done(h))) {
 			left++
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 // snapshotVersion is raised when the fields of State or HostState change their meaning. A snapshot of another version is
 // not used: the events say the same.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 type snapshot struct {
 	Version int    `json:"version"`

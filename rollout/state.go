@@ -35,33 +35,35 @@ type WaveState struct {
 
 // HostState is where one host stands.
 type HostState struct {
-	Wave     int        // in which it is worked on, from 1
-	Next     int        // index of its next action among the goal's
-	Running  ActionKind // empty when nobody works on it
-	Attempt  int        // counts the actions given to workers
-	Open     StepKind   // a step that started and has no end
-	Wrote    bool       // a writing step of this campaign was started
-	Dirty    bool       // a writing step of the running action was started
-	Removed  bool       // the removal of HTTP was started in the running action
-	Imaged   bool       // its before-image is kept
-	Narrowed time.Time  // since when HTTP is narrowed to us; zero when it is not
-	Soaked   bool       // the brown-out was seen to its end and nobody was turned away
-	Done     bool       // the goal was reached
-	Failed   bool       // it was counted against the budget
-	Outcome  Outcome    // of the last action that ended; empty before the first
-	Reason   Reason
-	Detail   string
-	Cause    Reason // why the host has to go back, whatever the way back meets
-	Because  string // its detail
-	Class    Class
-	Again    time.Time // not before: deferred, pending, await-policy, soaking, unknown
-	Tries    int       // in a row with the same waiting outcome
-	Restores int
-	Proof    *Proof // the last one
-	Issued   pki.Thumbprint
-	Request  *CertRequest // on its way; replaced as a whole, never changed
-	Began    time.Time
-	Ended    time.Time
+	Wave       int        // in which it is worked on, from 1
+	Next       int        // index of its next action among the goal's
+	Running    ActionKind // empty when nobody works on it
+	Attempt    int        // counts the actions given to workers
+	Open       StepKind   // a step that started and has no end
+	Wrote      bool       // a writing step of this campaign was started
+	Dirty      bool       // a writing step of the running action was started
+	Removed    bool       // the removal of HTTP was started in the running action
+	Imaged     bool       // its before-image is kept
+	Narrowed   time.Time  // since when HTTP is narrowed to us; zero when it is not
+	Soaked     bool       // the brown-out was seen to its end and nobody was turned away
+	Done       bool       // the goal was reached
+	Failed     bool       // it was counted against the budget
+	Outcome    Outcome    // of the last action that ended; empty before the first
+	Reason     Reason
+	Detail     string
+	Cause      Reason // why the host has to go back, whatever the way back meets
+	Because    string // its detail
+	Class      Class
+	Again      time.Time // not before: deferred, pending, await-policy, soaking, unknown
+	Tries      int       // in a row with the same waiting outcome
+	Restores   int
+	Proof      *Proof // the last one
+	Issued     pki.Thumbprint
+	Request    *CertRequest // on its way; replaced as a whole, never changed
+	Retired    Reason       // why the directory does not have it as the plan has; empty when it has
+	RetiredWhy string       // its detail
+	Began      time.Time
+	Ended      time.Time
 }
 
 // later reports whether the host waits for something outside this campaign.
@@ -82,7 +84,7 @@ func (h HostState) settled() bool {
 	switch {
 	case h.Running != "" || h.mustReturn():
 		return false
-	case h.Done, h.later():
+	case h.Done, h.later(), h.gone():
 		return true
 	}
 	return h.Outcome == Refused || h.Outcome == Restored || h.Outcome == NeedsHuman || h.Outcome == Failed
@@ -102,6 +104,8 @@ type State struct {
 	Halted   int    // the wave that stopped the campaign, until a person resumes
 	Failures int    // failed hosts since the start or since the last resume after a halt
 	Finished bool
+	Roster   Roster // what the directory was last seen to have otherwise than the plan
+	RosterAt time.Time
 	Stopped  bool        // whoever ran it last has ended in order, and nobody has begun since
 	Waves    []WaveState // one for each wave of the plan, and a last one for hosts that were deferred until the end
 	Hosts    map[HostID]*HostState
@@ -201,6 +205,8 @@ func (s *State) applyCampaign(e Event) {
 		s.Finished = false
 	case EvFinished:
 		s.Finished = true
+	case EvRoster:
+		s.applyRoster(e)
 	}
 }
 
@@ -368,8 +374,9 @@ func (s *State) settle(h *HostState, e Event) {
 		}
 		h.Done = s.plan.Goal == GoalRestore && h.Next == len(s.goal)
 	case Failed, Unknown, NeedsHuman:
-		// Once a host, and not for a way back that is hard: the budget is of what was done.
-		if !h.Failed && ((act != ActRestore && e.Outcome != NeedsHuman) || asked) {
+		// Once a host, and not for a way back that is hard: the budget is of what was done. Nor for a computer that was
+		// being taken away meanwhile: that says nothing about the others.
+		if !h.Failed && h.Retired == "" && ((act != ActRestore && e.Outcome != NeedsHuman) || asked) {
 			h.Failed = true
 			s.Failures++
 			s.Waves[h.Wave-1].Failures++

@@ -9,22 +9,25 @@ import (
 
 // View is a campaign as people look at it: the same for the terminal, the page and the report.
 type View struct {
-	Campaign CampaignID     `json:"campaign"`
-	Goal     Goal           `json:"goal"`
-	Hash     string         `json:"hash"`
-	Status   string         `json:"status"` // one word or two
-	Why      string         `json:"why,omitempty"`
-	Approved string         `json:"approved_by,omitempty"`
-	Hosts    int            `json:"hosts"`
-	Done     int            `json:"done"`
-	InFlight int            `json:"in_flight"`
-	Failures int            `json:"failures"`
-	Limit    int            `json:"failure_limit"`
-	Classes  map[Class]int  `json:"classes"`
-	Waves    []WaveView     `json:"waves"`
-	OUs      []OUView       `json:"ous"`
-	Troubles []HostView     `json:"troubles,omitempty"` // hosts that are not on their way, worst first
-	LeftOut  []LeftOut      `json:"left_out,omitempty"`
+	Campaign CampaignID    `json:"campaign"`
+	Goal     Goal          `json:"goal"`
+	Hash     string        `json:"hash"`
+	Status   string        `json:"status"` // one word or two
+	Why      string        `json:"why,omitempty"`
+	Approved string        `json:"approved_by,omitempty"`
+	Hosts    int           `json:"hosts"`
+	Done     int           `json:"done"`
+	InFlight int           `json:"in_flight"`
+	Failures int           `json:"failures"`
+	Limit    int           `json:"failure_limit"`
+	Classes  map[Class]int `json:"classes"`
+	Waves    []WaveView    `json:"waves"`
+	OUs      []OUView      `json:"ous"`
+	Troubles []HostView    `json:"troubles,omitempty"` // hosts that are not on their way, worst first
+	LeftOut  []LeftOut     `json:"left_out,omitempty"`
+	// Roster is what the directory was last seen to have otherwise than the plan, and Listed when; nil before the first look.
+	Roster   *Roster        `json:"roster,omitempty"`
+	Listed   time.Time      `json:"listed,omitzero"`
 	Policies []PolicyChange `json:"policies,omitempty"`       // what a person has to change in Group Policy, where somebody has looked it up
 	Counts   map[string]int `json:"counts"`                   // hosts by HostView.Status
 	Unserved []ZoneView     `json:"unserved_zones,omitempty"` // see Staff
@@ -46,6 +49,7 @@ type WaveView struct {
 	Broken   int        `json:"broken"`  // failed or in doubt, and not put back
 	Waiting  int        `json:"waiting"` // deferred, pending, await-policy, soaking
 	Refused  int        `json:"refused"`
+	Retired  int        `json:"retired,omitempty"` // and not begun, or begun no further
 	Limit    int        `json:"limit"`
 	InFlight int        `json:"in_flight_limit"`
 }
@@ -115,6 +119,10 @@ func NewView(p *Plan, s *State, now time.Time) View {
 	}
 	slices.SortFunc(v.OUs, func(a, b OUView) int { return cmp.Compare(a.OU, b.OU) })
 	slices.SortStableFunc(v.Troubles, func(a, b HostView) int { return cmp.Compare(gravity(a.Status), gravity(b.Status)) })
+	if !s.RosterAt.IsZero() {
+		r := s.Roster // replaced as a whole, never changed
+		v.Roster, v.Listed = &r, s.RosterAt
+	}
 	v.Status, v.Why = statusOf(s, Decide(p, s, now))
 	return v
 }
@@ -137,6 +145,8 @@ func (w *WaveView) add(h *HostState) {
 		w.Running++
 	case h.Done:
 		w.Done++
+	case h.shelved():
+		w.Retired++
 	case h.later(), h.soaks():
 		w.Waiting++
 	case h.Outcome == Refused:
@@ -151,8 +161,12 @@ func (w *WaveView) add(h *HostState) {
 // HostRow is one host's row.
 func HostRow(p *Plan, s *State, ph Planned) HostView {
 	h := s.Hosts[ph.Host.ID]
+	reason, detail := h.Reason, h.Detail
+	if h.shelved() {
+		reason, detail = h.Retired, h.RetiredWhy
+	}
 	return HostView{Host: ph.Host.ID, OU: ph.Host.OU, Wave: h.Wave, Status: h.word(), Action: h.Running, Step: h.Open,
-		Class: h.Class, Reason: h.Reason, Detail: h.Detail, Again: h.Again, Proof: h.Proof}
+		Class: h.Class, Reason: reason, Detail: detail, Again: h.Again, Proof: h.Proof}
 }
 
 // word is the host's state in one word.
@@ -162,6 +176,8 @@ func (h HostState) word() string {
 		return "running"
 	case h.Done:
 		return "done"
+	case h.shelved():
+		return Shelved
 	case h.Outcome == "":
 		return "waiting"
 	case h.Outcome == Passed:
@@ -180,7 +196,7 @@ func (h HostView) trouble() bool {
 
 func gravity(status string) int {
 	return slices.Index([]string{string(NeedsHuman), string(Unknown), string(Failed), string(Restored), string(Refused),
-		string(Pending), string(AwaitPolicy), string(Deferred), string(Soaking)}, status)
+		string(Pending), string(AwaitPolicy), Shelved, string(Deferred), string(Soaking)}, status)
 }
 
 func statusOf(s *State, d Decision) (status, why string) {

@@ -25,7 +25,7 @@ func checkView(t fataler, p *Plan, s *State, now time.Time) {
 	}
 	for _, w := range v.Waves {
 		waves += w.Hosts
-		if got := w.Done + w.Running + w.Waiting + w.Refused + w.Restored; got > w.Hosts {
+		if got := w.Done + w.Running + w.Waiting + w.Refused + w.Restored + w.Retired; got > w.Hosts {
 			t.Fatalf("wave %d has %d hosts and %d states of them: %+v", w.Number, w.Hosts, got, w)
 		}
 	}

@@ -114,6 +114,8 @@ type Limits struct {
 	Timeout  rollout.Duration `yaml:"timeout"`   // of one request to a host
 	StepTime rollout.Duration `yaml:"step_time"` // of one step, enrollment included
 	MaxAge   rollout.Duration `yaml:"max_age"`   // a plan is not made on older observations
+
+	CompareEvery rollout.Duration `yaml:"compare_every"` // a running campaign looks so often who was added to the directory or is gone from it; 0: only when it is run
 }
 
 func defaultConfig() Config {
@@ -122,7 +124,7 @@ func defaultConfig() Config {
 		Directory: Directory{Credential: "directory"},
 		Select:    Select{StaleAfter: rollout.Duration(90 * 24 * time.Hour)},
 		Limits: Limits{Parallel: 50, Timeout: rollout.Duration(20 * time.Second), StepTime: rollout.Duration(3 * time.Minute),
-			MaxAge: rollout.Duration(24 * time.Hour)},
+			MaxAge: rollout.Duration(24 * time.Hour), CompareEvery: rollout.Duration(15 * time.Minute)},
 		Waves: []rollout.WaveRule{
 			{Name: "canary", Count: 1, InFlight: 1, Limit: 1},
 			{Name: "early", Percent: 10, InFlight: 5, Limit: 2},
@@ -252,6 +254,7 @@ func (c Config) validate() error {
 	c.Dashboard.validate(bad)
 	bad(c.Goal.Actions() == nil, "goal: %q is none of secure, close, renew and restore", c.Goal)
 	bad(c.Limits.Parallel < 1 || c.Limits.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", c.Limits.Parallel)
+	bad(c.Limits.CompareEvery < 0, "limits.compare_every: %v is negative", c.Limits.CompareEvery)
 	bad(c.Limits.Timeout <= 0 || c.Limits.StepTime <= 0, "limits: timeout and step_time have to be positive")
 	for i, w := range c.Waves {
 		if err := w.Validate(); err != nil {

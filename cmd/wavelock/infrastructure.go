@@ -95,15 +95,20 @@ func (a *app) wanted(ctx context.Context, cfg Config, d *ldapdisco.Directory, in
 			i = len(all)
 			all, index[key{route, template}] = append(all, w), i
 		}
+		groups := groupKey(h, named)
+		if _, asked := tokens[groups]; !asked && route != rollout.RouteRelay {
+			token, err := d.Token(ctx, h.Account)
+			if err != nil {
+				return nil, 0, directoryError(err)
+			}
+			if len(token) == 0 && h.Account != "" {
+				continue // the computer is gone since it was planned, which says nothing about others in its groups
+			}
+			tokens[groups] = token
+		}
 		all[i].Hosts++
 		if route == rollout.RouteRelay {
 			continue
-		}
-		groups := groupKey(h, named)
-		if _, asked := tokens[groups]; !asked {
-			if tokens[groups], err = d.Token(ctx, h.Account); err != nil {
-				return nil, 0, directoryError(err)
-			}
 		}
 		place := template + "\x00" + groups
 		at, known := places[place]

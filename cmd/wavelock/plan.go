@@ -55,7 +55,7 @@ func (a *app) plan(ctx context.Context, cfg Config, o planOptions) error {
 }
 
 func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.Plan, error) {
-	in := rollout.Intent{ID: campaignName(o), Made: a.now(), MadeBy: person(), Goal: cfg.Goal, Seed: o.Seed, Policy: cfg.Policy, Waves: cfg.Waves}
+	in := rollout.Intent{ID: campaignName(o), Made: a.now(), MadeBy: person(), Goal: cfg.Goal, Seed: o.Seed, Policy: cfg.Policy, Waves: cfg.Waves, Selection: cfg.selection()}
 	if o.Goal != "" {
 		in.Goal = rollout.Goal(o.Goal)
 	}
@@ -172,6 +172,13 @@ func (a *app) selected(ctx context.Context, cfg Config, subjects []rollout.Subje
 	for _, f := range computers {
 		now[f.Host.ID] = f
 	}
+	known := make(map[rollout.HostID]bool, len(subjects)+len(left))
+	for _, l := range left {
+		known[l.Host] = true
+	}
+	for _, s := range subjects {
+		known[s.Host.ID] = true
+	}
 	var kept []rollout.Subject
 	for _, s := range subjects {
 		switch f, is := now[s.Host.ID]; {
@@ -181,6 +188,11 @@ func (a *app) selected(ctx context.Context, cfg Config, subjects []rollout.Subje
 		default:
 			f.Host.Collectors = s.Host.Collectors // which only the collectors know
 			kept = append(kept, rollout.Subject{Host: f.Host, Observation: s.Observation})
+		}
+	}
+	for _, f := range computers {
+		if f.Problem == "" && !known[f.Host.ID] {
+			left = append(left, rollout.LeftOut{Host: f.Host.ID, OU: f.Host.OU, Class: rollout.ClassUnknown, Reason: rollout.ReasonNotObserved, Detail: "it was never assessed"})
 		}
 	}
 	left = slices.DeleteFunc(left, func(l rollout.LeftOut) bool { _, is := now[l.Host]; return !is })

@@ -130,6 +130,8 @@ func sentence(ev rollout.Event, waves int) string {
 		return fmt.Sprintf("paused by %s", ev.Actor)
 	case rollout.EvResumed:
 		return fmt.Sprintf("resumed by %s", ev.Actor)
+	case rollout.EvRoster:
+		return "since the plan was made: " + ev.Detail
 	case rollout.EvSettled:
 		return settled(ev)
 	}

@@ -110,6 +110,7 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 	defer told()
 	ec := engine.Config{Plan: kept, State: state, Store: j, Queue: queueFor(j, zones), Zones: zones, Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
 		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: observer, Passing: journal.Passing, Seen: a.keep(j, plan.ID), Stay: o.Stay}
+	ec.Directory, ec.CompareEvery = a.rosterFor(cfg, &plan), cfg.Limits.CompareEvery.D()
 	if hooks != nil {
 		ec.Gate = gate{hooks, &plan, plan.Hash(), a.now}
 	}

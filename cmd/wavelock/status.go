@@ -122,6 +122,7 @@ func (a *app) showView(v rollout.View) error {
 		return err
 	}
 	defer a.showPolicies(v.Policies)
+	defer a.showRoster(v)
 	if len(v.Troubles) == 0 {
 		return nil
 	}

@@ -45,7 +45,7 @@ type Queue interface {
 	Work(ctx context.Context, zones []rollout.Zone, parallel int, do func(context.Context, rollout.Job) error) error
 }
 
-// Config is what an engine needs. Everything but Issuer, Observer, Seen and Stay is required.
+// Config is what an engine needs. What may be left out says so.
 type Config struct {
 	Plan     *rollout.Plan
 	Store    Store
@@ -62,10 +62,13 @@ type Config struct {
 	StepTime time.Duration // of one step, after which its result is unknown
 	Now      func() time.Time
 	Log      *slog.Logger
-	// Observer is told of every event once it is durable and applied. It must not block.
+	// Observer, where there is one, is told of every event once it is durable and applied. It must not block.
 	Observer func(rollout.Event)
-	// Seen is told what a host looked like at the end of each action.
+	// Seen, where there is one, is told what a host looked like at the end of each action.
 	Seen func(context.Context, rollout.Host, rollout.Observation)
+	// Directory is asked at the beginning, and then each CompareEvery if that is not 0, who was added or is gone. Nil: nobody is.
+	Directory    Directory
+	CompareEvery time.Duration
 	// Stay keeps the engine running while hosts only wait for something else.
 	Stay bool
 	// Gate is asked before something begins; nil: nobody is.
@@ -121,12 +124,24 @@ func (e *Engine) Run(ctx context.Context) (Ending, error) {
 	if err := e.record(ctx, rollout.Event{Kind: rollout.EvStarted}); err != nil {
 		return Ending{}, err
 	}
+	if e.Directory != nil {
+		if err := e.compare(ctx); err != nil {
+			return Ending{}, err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e.fail = cancel
 	var ending Ending
 	var g errgroup.Group
 	g.Go(func() error { return e.Queue.Work(ctx, e.Zones, e.Parallel, e.work) })
+	g.Go(func() error {
+		err := e.follow(ctx)
+		if err != nil {
+			cancel(err)
+		}
+		return err
+	})
 	g.Go(func() error {
 		var err error
 		if ending, err = e.coordinate(ctx); err != nil {

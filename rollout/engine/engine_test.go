@@ -141,10 +141,10 @@ type world struct {
 }
 
 type winHost struct {
-	http, https, cert, rule, armed, image bool
-	broken                                map[rollout.StepKind]*rollout.Failure
-	steps                                 []rollout.StepKind
-	during                                func(rollout.StepKind)
+	http, https, cert, rule, armed, image, off bool
+	broken                                     map[rollout.StepKind]*rollout.Failure
+	steps                                      []rollout.StepKind
+	during                                     func(rollout.StepKind)
 }
 
 const thumb = pki.Thumbprint("00112233445566778899AABBCCDDEEFF00112233")
@@ -170,6 +170,9 @@ func (m *fakeMachine) Do(_ context.Context, s rollout.Step) (rollout.Result, err
 	m.w.watch(m.id.ID, s.Kind)
 	if m.h.during != nil {
 		m.h.during(s.Kind)
+	}
+	if m.h.off {
+		return rollout.Result{Seen: &rollout.Observation{Host: m.id.ID, At: m.w.now(), HTTP: door(false), HTTPS: door(false)}}, nil
 	}
 	if f := m.h.broken[s.Kind]; f != nil {
 		return rollout.Result{}, f

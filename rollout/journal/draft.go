@@ -168,7 +168,7 @@ func (d *draft) addOne(e *rollout.Event) error {
 // a decision.
 func ofPerson(k rollout.EventKind) bool {
 	switch k {
-	case rollout.EvCreated, rollout.EvApproved, rollout.EvPaused, rollout.EvResumed, rollout.EvAborted, rollout.EvRollback:
+	case rollout.EvCreated, rollout.EvApproved, rollout.EvPaused, rollout.EvResumed, rollout.EvAborted, rollout.EvRollback, rollout.EvRoster:
 		return true
 	}
 	return false

@@ -62,7 +62,7 @@ func TestDecisionIsComparedAndSwapped(t *testing.T) {
 	if version(t, j, "spring") != v {
 		t.Error("a worker's event moved the version")
 	}
-	for _, kind := range []rollout.EventKind{rollout.EvApproved, rollout.EvPaused, rollout.EvResumed, rollout.EvAborted, rollout.EvRollback} {
+	for _, kind := range []rollout.EventKind{rollout.EvApproved, rollout.EvPaused, rollout.EvResumed, rollout.EvAborted, rollout.EvRollback, rollout.EvRoster} {
 		v := version(t, j, "spring")
 		mustAppend(t, j, said("spring", kind))
 		if _, ok := decide(t, j, "spring", v, []rollout.HostID{hostName(2)}, 1); ok {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"wavelock/ldapdisco/ldaptest"
 	"wavelock/rollout/machinetest"
 )
 
@@ -89,8 +90,30 @@ func (l *Lab) Leave(host, from string) error {
 	return nil
 }
 
-// Meddle does something to a computer that nobody here asked for; see machinetest.Host.Meddle.
+// domainChange changes what the directory has of a computer. The computer itself does not hear of it.
+func (l *Lab) domainChange(host, what string) (known bool, err error) {
+	name := strings.ToUpper(strings.TrimSuffix(host, "."+domain))
+	dn := "CN=" + name + "," + l.ous[host] + ",DC=corp,DC=example"
+	switch what {
+	case "disable-account":
+		return true, l.ldap.Set(dn, "userAccountControl", "4098")
+	case "enable-account":
+		return true, l.ldap.Set(dn, "userAccountControl", "4096")
+	case "delete-account":
+		return true, l.ldap.Remove(dn)
+	case "join-domain": // only its account is there
+		now := l.cfg.Clock()
+		_, err := l.ldap.AddMachine(ldaptest.Machine{Name: name, OU: kinds[0].ou, DNSHostName: host, OS: kinds[0].os, OSVersion: "10.0 (20348)", LastLogon: now, PasswordLastSet: now})
+		return true, err
+	}
+	return false, nil
+}
+
+// Meddle does something to a computer, or to its account, that nobody here asked for; see machinetest.Host.Meddle.
 func (l *Lab) Meddle(host, what string) error {
+	if known, err := l.domainChange(host, what); known {
+		return err
+	}
 	h := l.hosts[host]
 	if h == nil {
 		return fmt.Errorf("the lab has no %s", host)

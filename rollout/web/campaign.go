@@ -15,6 +15,7 @@ const (
 	shownTroubles = 25
 	shownFlight   = 12
 	shownEvents   = 15
+	shownRoster   = 25
 )
 
 type campaignPage struct {
@@ -26,6 +27,8 @@ type campaignPage struct {
 	Troubles []rollout.HostView
 	Left     []rollout.LeftOut
 	AllLeft  int
+	Changes  []rollout.Change // in the directory since the plan was made
+	MoreNew  int              // of them
 	Events   []rollout.Event
 	Words    []wordForm
 	Said     string // the word that was just said
@@ -67,9 +70,9 @@ func parts(total int, named ...part) []part {
 
 func cardOf(v rollout.WaveView) waveCard {
 	c := waveCard{WaveView: v}
-	c.Pending = max(0, v.Hosts-v.Done-v.Running-v.Waiting-v.Refused-v.Restored-v.Broken)
+	c.Pending = max(0, v.Hosts-v.Done-v.Running-v.Waiting-v.Refused-v.Restored-v.Broken-v.Retired)
 	c.Parts = parts(v.Hosts, part{Name: "done", Title: "done", N: v.Done}, part{Name: "running", Title: "being worked on", N: v.Running},
-		part{Name: "waiting", Title: "wait for something else", N: v.Waiting}, part{Name: "refused", Title: "refused, nothing written", N: v.Refused},
+		part{Name: "waiting", Title: "wait for something else", N: v.Waiting}, part{Name: "refused", Title: "refused, nothing written", N: v.Refused}, part{Name: "retired", Title: "retired, not begun", N: v.Retired},
 		part{Name: "restored", Title: "put back", N: v.Restored}, part{Name: "failed", Title: "failed", N: v.Broken}, part{Name: "pending", Title: "not begun", N: c.Pending})
 	return c
 }
@@ -78,7 +81,7 @@ func cardOf(v rollout.WaveView) waveCard {
 func progressOf(board []waveCard, hosts int) []part {
 	sums := map[string]*part{}
 	var order []*part
-	for _, name := range []string{"done", "running", "waiting", "refused", "restored", "failed", "pending"} {
+	for _, name := range []string{"done", "running", "waiting", "refused", "retired", "restored", "failed", "pending"} {
 		p := &part{Name: name}
 		sums[name], order = p, append(order, p)
 	}
@@ -132,6 +135,11 @@ func (s *server) showCampaign(w http.ResponseWriter, r *http.Request, status int
 	}
 	p.Parts = progressOf(p.Board, c.Hosts)
 	p.Troubles, p.Left, p.AllLeft = c.Troubles[:min(shownTroubles, len(c.Troubles))], c.LeftOut[:min(shownTroubles, len(c.LeftOut))], len(c.LeftOut)
+	if r := c.Roster; r != nil {
+		all := slices.Concat(r.Retired, r.Added)
+		p.Changes = all[:min(shownRoster, len(all))]
+		p.MoreNew = len(all) + r.More - len(p.Changes)
+	}
 	if p.Events, err = s.Source.Events(r.Context(), id, "", 0, shownEvents); err != nil {
 		s.fail(w, r, err)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"iter"
 	"log/slog"
@@ -69,6 +70,7 @@ func (c canned) Campaign(_ context.Context, id rollout.CampaignID) (Campaign, er
 		Campaign: "spring", Hash: strings.Repeat("a", 64), Approved: hostile, Hosts: 4, InFlight: 1, Status: "halted", Why: hostile, At: noon, Classes: map[rollout.Class]int{}, Seq: 3,
 		Waves:    []rollout.WaveView{{Number: 1, Name: hostile, Status: rollout.WaveWaiting, Hosts: 4, Limit: 2, Failed: 2, Why: hostile}},
 		Troubles: []rollout.HostView{{Host: hostile, Status: "failed", Reason: rollout.ReasonSelfSigned, Detail: hostile}},
+		Roster:   &rollout.Roster{Added: []rollout.Change{{Host: "joined.corp.example", Reason: rollout.ReasonAdded, Detail: hostile}}, Retired: []rollout.Change{{Host: hostile, OU: hostile, Reason: rollout.ReasonAccountGone, Detail: hostile}}, More: 7, Doubt: hostile},
 		LeftOut:  []rollout.LeftOut{{Host: hostile, Reason: rollout.ReasonWrongHost, Detail: hostile}}}}, c.err
 }
 
@@ -146,6 +148,16 @@ func TestPages(t *testing.T) {
 		}
 		if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: policy %q", path, csp)
+		}
+	}
+}
+
+func TestCampaignNamesWhatChangedInTheDirectory(t *testing.T) {
+	t.Parallel()
+	page := get(t, dashboard(t, canned{}), "/campaign/spring").Body.String()
+	for _, want := range []string{`href="/host/joined.corp.example"`, rollout.ReasonAdded.Title(), rollout.ReasonAccountGone.Title(), "8 hosts are selected now", "And 7 more."} {
+		if !strings.Contains(page, html.EscapeString(want)) && !strings.Contains(page, want) {
+			t.Errorf("%q is not on the page", want)
 		}
 	}
 }
