@@ -155,13 +155,13 @@ func named(e *Error, cert *x509.Certificate) *Error {
 
 // remember gives what is kept under key, or has it fetched, once for all who ask at the same time.
 func (c *Checker) remember(key string, fetch func() (value any, until time.Time, err *Error)) (any, *Error) {
-	c.mu.Lock()
-	k, ok := c.kept[key]
-	c.mu.Unlock()
-	if ok && c.cfg.Now().Before(k.until) {
+	if k, ok := c.known(key); ok {
 		return k.value, k.err
 	}
 	got, _, _ := c.flight.Do(key, func() (any, error) {
+		if k, ok := c.known(key); ok { // somebody's request ended between the look and here
+			return k, nil
+		}
 		value, until, err := fetch()
 		now := c.cfg.Now()
 		if limit := now.Add(c.cfg.Keep); until.After(limit) {
@@ -181,8 +181,16 @@ func (c *Checker) remember(key string, fetch func() (value any, until time.Time,
 		}
 		return k, nil
 	})
-	k = got.(kept)
+	k := got.(kept)
 	return k.value, k.err
+}
+
+// known is what is kept under key and still holds.
+func (c *Checker) known(key string) (kept, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.kept[key]
+	return k, ok && c.cfg.Now().Before(k.until)
 }
 
 // fetch gets or posts to an address and answers at most so many bytes.
