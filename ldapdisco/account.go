@@ -23,7 +23,7 @@ func (d *Directory) Self(ctx context.Context) (Account, error) {
 	if ctx.Err() != nil {
 		return Account{}, d.fail(op, context.Cause(ctx))
 	}
-	said, err := d.ldap.WhoAmI(nil)
+	said, err := d.link().ldap.WhoAmI(nil)
 	if err != nil {
 		return Account{}, d.fail(op, err)
 	}

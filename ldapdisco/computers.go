@@ -18,7 +18,8 @@ var computerAttributes = []string{
 }
 
 // Computers gives the computers of the domain that the query takes, as the server sends them, one page in memory. An
-// error is the last thing given, and means that the list is not complete.
+// error is the last thing given, and means that the list is not complete. A domain controller that is lost on the way is
+// none, while another of the configuration takes over.
 //
 // That two accounts have one DNS name is known when the second comes. The first is then given once more at the end, with
 // the problem: of two computers with the same GUID the later one counts.
@@ -29,8 +30,11 @@ func (d *Directory) Computers(ctx context.Context, q Query) iter.Seq2[Computer, 
 			yield(Computer{}, err)
 			return
 		}
+		given := given{} // of all bases together: one that is moved meanwhile from one to the other comes once
 		for _, base := range r.bases {
-			for page, err := range d.pages(ctx, r.query(base, "list the computers", computerAttributes)) {
+			q := r.query(base, "list the computers", computerAttributes)
+			q.given = given
+			for page, err := range d.pages(ctx, q) {
 				if err == nil {
 					err = d.finish(ctx, page)
 				}

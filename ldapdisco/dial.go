@@ -25,9 +25,9 @@ func Dial(ctx context.Context, cfg Config) (*Directory, error) {
 	}
 	var problems []error
 	for _, s := range servers {
-		d, err := cfg.open(ctx, s)
+		l, err := cfg.open(ctx, s)
 		if err == nil {
-			return d, nil
+			return &Directory{cfg: cfg, servers: servers, root: l.root, now: l}, nil
 		}
 		problems = append(problems, err)
 		if !cfg.another(ctx, err) {
@@ -51,18 +51,18 @@ func (c Config) another(ctx context.Context, err error) bool {
 	return errors.As(err, &ours) && !ours.Logon()
 }
 
-func (c Config) open(ctx context.Context, s server) (*Directory, error) {
+func (c Config) open(ctx context.Context, s server) (*link, error) {
 	conn, err := c.connect(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{cfg: c, url: s.url, net: conn, ldap: ldap.NewConn(newBoundedConn(conn, c.Timeout), s.tls || c.StartTLS)}
-	d.ldap.Start()
-	if err := d.readRoot(ctx); err != nil {
-		d.Close()
+	l := &link{cfg: c, server: s, net: conn, ldap: ldap.NewConn(newBoundedConn(conn, c.Timeout), s.tls || c.StartTLS)}
+	l.ldap.Start()
+	if err := l.readRoot(ctx); err != nil {
+		l.close()
 		return nil, err
 	}
-	return d, nil
+	return l, nil
 }
 
 // connect gives a connection that is logged on, and either TLS or sealed.

@@ -5,38 +5,41 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net"
-	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
 
-// Directory is a connection to one domain controller that is logged on. It is safe for concurrent use.
+// Directory is a domain that answers: a connection to one of its controllers, and to the next one of the configuration
+// when that fails. It is safe for concurrent use.
 type Directory struct {
-	cfg  Config
-	url  string
-	net  net.Conn
-	ldap *ldap.Conn
-	root rootDSE
+	cfg     Config
+	servers []server
+	root    rootDSE
+
+	mu     sync.Mutex
+	now    *link
+	closed bool
+	moving sync.Mutex // held while another server is connected
 }
 
 // rootDSE is what the server says of itself, [MS-ADTS] 3.1.1.3.2.
 type rootDSE struct {
 	base, config string // defaultNamingContext, configurationNamingContext
-	server       string // dnsHostName
 }
 
 // Close ends the connection.
 func (d *Directory) Close() error {
-	d.net.Close() // first, so that no write under way holds the library up
-	d.ldap.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.now.close()
 	return nil
 }
 
-// Server is the URL of the server that is asked.
-func (d *Directory) Server() string { return d.url }
+// Server is the URL of the server that is asked now.
+func (d *Directory) Server() string { return d.link().server.url }
 
 // BaseDN is where Computers begins when a query names no base.
 func (d *Directory) BaseDN() string {
@@ -46,20 +49,7 @@ func (d *Directory) BaseDN() string {
 	return d.root.base
 }
 
-func (d *Directory) fail(op string, err error) error { return failed(d.url, op, err) }
-
-func (d *Directory) readRoot(ctx context.Context) error {
-	const op = "read the root of the directory"
-	e, err := d.entry(ctx, op, "", "defaultNamingContext", "configurationNamingContext", "dnsHostName")
-	if err != nil {
-		return err
-	}
-	d.root = rootDSE{e.text("defaultNamingContext"), e.text("configurationNamingContext"), e.text("dnsHostName")}
-	if d.root.base == "" || d.root.config == "" {
-		return d.fail(op, &hinted{"the server is no domain controller: it names no domain", "ask a domain controller of Active Directory"})
-	}
-	return nil
-}
+func (d *Directory) fail(op string, err error) error { return failed(d.Server(), op, err) }
 
 // Time is the controller's clock, [MS-ADTS] 3.1.1.3.2.5, in whole seconds.
 func (d *Directory) Time(ctx context.Context) (time.Time, error) {
@@ -83,19 +73,25 @@ type query struct {
 	filter string
 	attrs  []string
 	sd     bool // security descriptors are wanted, without the audit part
+
+	given given // entries that are not given again; nil: each search has its own
 }
 
-// entry reads one entry.
+// entry reads one entry, of the next server where this one is lost.
 func (d *Directory) entry(ctx context.Context, op, dn string, attrs ...string) (entry, error) {
-	q := query{op: op, base: dn, scope: ldap.ScopeBaseObject, filter: "(objectClass=*)", attrs: attrs}
-	r, err := d.request(ctx, q.request(nil))
-	if err != nil {
-		return entry{}, d.fail(op, err)
+	for moves := 0; ; moves++ {
+		l := d.link()
+		e, err := l.entry(ctx, dn, attrs...)
+		if err == nil {
+			return e, nil
+		}
+		if err = failed(l.server.url, op, err); !d.mayMove(ctx, err, moves) {
+			return entry{}, err
+		}
+		if lost := d.move(ctx, l, err); lost != nil {
+			return entry{}, lost
+		}
 	}
-	if len(r.entries) != 1 {
-		return entry{}, d.fail(op, &hinted{fmt.Sprintf("the server gave %d entries for one name", len(r.entries)), codeHints[ldap.LDAPResultNoSuchObject]})
-	}
-	return r.entries[0], nil
 }
 
 // all collects a small search. A base that does not exist holds nothing.
@@ -114,38 +110,32 @@ func (d *Directory) all(ctx context.Context, q query) ([]entry, error) {
 	return found, nil
 }
 
-// maxEmptyPages ends a search that gives cookies and nothing else. A domain controller gives a few such pages when a
-// filter takes it long.
-const maxEmptyPages = 1000
-
-var (
-	errNoPaging = &hinted{"the server broke the list off: it did not say whether there is more", "try again, and if it recurs another domain controller"}
-	errEndless  = &hinted{"the server gives empty pages without end", "try another domain controller"}
-)
-
 // pages gives the result page by page, in memory one at a time. Only a page with the server's word that it is the last
-// ends it well.
+// ends it well. Where the server is lost on the way, the list is begun again at the next one, since a cookie and an order are
+// one server's own; what was given already is left out.
 func (d *Directory) pages(ctx context.Context, q query) iter.Seq2[[]entry, error] {
 	return func(yield func([]entry, error) bool) {
-		paging := ldap.NewControlPaging(d.cfg.PageSize)
-		for n, empty := 1, 0; ; n++ {
-			r, err := d.request(ctx, q.request(paging))
-			if err == nil {
-				err = r.next(paging)
-			}
-			if empty++; len(r.entries) > 0 {
-				empty = 0
-			}
-			if err == nil && empty > maxEmptyPages {
-				err = errEndless
-			}
-			if err != nil {
-				yield(nil, d.fail(fmt.Sprintf("%s, page %d", q.op, n), err))
+		if q.given == nil {
+			q.given = given{}
+		}
+		for moves := 0; ; moves++ {
+			l := d.link()
+			err, more := l.list(ctx, q, func(page []entry) bool {
+				page = q.given.without(page)
+				return len(page) == 0 || yield(page, nil)
+			})
+			if err == nil || !more {
 				return
 			}
-			if !yield(r.entries, nil) || len(paging.Cookie) == 0 {
-				return
+			if d.mayMove(ctx, err, moves) {
+				if lost := d.move(ctx, l, err); lost == nil {
+					continue
+				} else {
+					err = lost
+				}
 			}
+			yield(nil, err)
+			return
 		}
 	}
 }
@@ -160,70 +150,4 @@ func (q query) request(paging *ldap.ControlPaging) *ldap.SearchRequest {
 		controls = append(controls, &ldap.ControlMicrosoftSDFlags{Criticality: true, ControlValue: 7})
 	}
 	return ldap.NewSearchRequest(q.base, q.scope, ldap.NeverDerefAliases, 0, 0, false, q.filter, q.attrs, controls)
-}
-
-// answer is one page.
-type answer struct {
-	entries  []entry
-	controls []ldap.Control
-}
-
-// next moves the cookie on.
-func (a answer) next(paging *ldap.ControlPaging) error {
-	c, ok := ldap.FindControl(a.controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
-	if !ok {
-		return errNoPaging
-	}
-	paging.SetCookie(slices.Clone(c.Cookie))
-	return nil
-}
-
-var (
-	errTooMany = errors.New("the server sent more entries in one page than it was asked for")
-	errSilent  = &hinted{"the server has not answered in time", "it may be overloaded or a firewall may have dropped the connection; try another domain controller"}
-	errClosed  = errors.New("the connection was lost before the list was complete")
-)
-
-// request makes one search and collects its page: the library stalls every other request while entries wait for us.
-func (d *Directory) request(ctx context.Context, r *ldap.SearchRequest) (answer, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	silence := time.AfterFunc(d.cfg.Timeout, func() { cancel(errSilent) })
-	defer silence.Stop()
-	var a answer
-	found := d.ldap.SearchAsync(ctx, r, 64)
-	for found.Next() {
-		silence.Reset(d.cfg.Timeout)
-		switch {
-		case found.Entry() != nil:
-			if a.entries = append(a.entries, entry{found.Entry()}); len(a.entries) > int(d.cfg.PageSize) {
-				cancel(errTooMany)
-			}
-		case found.Referral() != "":
-			d.continuation(found.Referral())
-		}
-		a.controls = append(a.controls, found.Controls()...)
-	}
-	switch {
-	case ctx.Err() != nil:
-		return answer{}, context.Cause(ctx)
-	case found.Err() != nil && d.ldap.IsClosing():
-		return answer{}, fmt.Errorf("%w: %w", errClosed, found.Err())
-	case found.Err() != nil:
-		return answer{}, found.Err()
-	case d.ldap.IsClosing(): // the library then answers with nothing, and no error
-		return answer{}, errClosed
-	}
-	return a, nil
-}
-
-// continuation is a part of the tree that another server holds. The domain's own partitions hold no computers.
-func (d *Directory) continuation(url string) {
-	lower := strings.ToLower(url)
-	for _, own := range []string{"dc=domaindnszones,", "dc=forestdnszones,", "cn=configuration,"} {
-		if strings.Contains(lower, own) {
-			return
-		}
-	}
-	d.cfg.Log.Warn("another domain lies below the searched one and is not followed", "server", d.url, "referral", url)
 }

@@ -183,6 +183,8 @@ func failed(server, op string, err error) *Error {
 	case errors.As(err, &theirs) && theirs.ResultCode < ldap.ErrorNetwork:
 		e.Code = int(theirs.ResultCode)
 		e.Err = refusal(e.Code, theirs.Err.Error())
+	case errors.As(err, &theirs) && errors.Is(err, errClosed):
+		e.Err = fmt.Errorf("%w: %w", errClosed, theirs.Err)
 	case errors.As(err, &theirs):
 		e.Err = theirs.Err // without the library's 200, which is no code of LDAP
 	}

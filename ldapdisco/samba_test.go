@@ -109,23 +109,51 @@ func TestSambaLogon(t *testing.T) {
 	}
 }
 
-// TestSambaOverTLS takes either verdict of Samba 4.17 and 4.22: the first refuses every SASL bind inside TLS while it
-// requires strong authentication, the second wants our channel binding.
+// TestSambaOverTLS takes either verdict of Samba 4.17, which refuses every SASL bind inside TLS while it requires strong
+// authentication, and of 4.22, which wants our channel binding. SAMBA_DC_BINDING=enforced says that it is the second.
 func TestSambaOverTLS(t *testing.T) {
 	s := sambaDC(t)
+	enforced := os.Getenv("SAMBA_DC_BINDING") == "enforced"
+	for name, login := range map[string]logon.Login{"NTLM": logon.NTLM(s.domain, sambaUser, sambaPassword), "Kerberos": s.kerberos(t)} {
+		for way, set := range map[string]func(*ldapdisco.Config){
+			"LDAPS":    func(c *ldapdisco.Config) {},
+			"StartTLS": func(c *ldapdisco.Config) { c.URLs, c.StartTLS = []string{"ldap://" + s.fqdn}, true },
+		} {
+			c := s.config("ldaps")
+			c.Login = login
+			set(&c)
+			d, err := ldapdisco.Dial(t.Context(), c)
+			var e *ldapdisco.Error
+			switch {
+			case err == nil:
+				t.Logf("%s over %s: accepted with channel binding", name, way)
+				d.Close()
+			case errors.As(err, &e) && e.Code == 8 && !enforced:
+				t.Logf("%s over %s: this release refuses it: %v", name, way, err)
+			default:
+				t.Errorf("%s over %s: %v", name, way, err)
+			}
+		}
+	}
+}
+
+// TestSambaBinding: who breaks TLS open between us and a controller that demands channel binding gets no logon out of ours.
+func TestSambaBinding(t *testing.T) {
+	s := sambaDC(t)
+	if os.Getenv("SAMBA_DC_BINDING") != "enforced" {
+		t.Skip("this release of Samba takes any channel binding")
+	}
+	relay := newRelay(t, net.JoinHostPort(s.addr, "636"), s.roots)
 	for name, login := range map[string]logon.Login{"NTLM": logon.NTLM(s.domain, sambaUser, sambaPassword), "Kerberos": s.kerberos(t)} {
 		c := s.config("ldaps")
-		c.Login = login
-		d, err := ldapdisco.Dial(t.Context(), c)
+		c.Login, c.Roots = login, relay.roots
+		c.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, relay.addr)
+		}
+		_, err := ldapdisco.Dial(t.Context(), c)
 		var e *ldapdisco.Error
-		switch {
-		case err == nil:
-			t.Logf("%s over LDAPS: accepted with channel binding", name)
-			d.Close()
-		case errors.As(err, &e) && e.Code == 8:
-			t.Logf("%s over LDAPS: this release refuses it: %v", name, err)
-		default:
-			t.Errorf("%s over LDAPS: %v", name, err)
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), "channel binding") || !strings.Contains(e.Hint(), "breaking TLS open") {
+			t.Errorf("%s through a TLS proxy: %v", name, err)
 		}
 	}
 }
