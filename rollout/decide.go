@@ -101,13 +101,12 @@ func (d *decider) rollBack() {
 	}
 	room -= d.s.inFlight
 	left := 0
-	for _, ph := range d.p.Hosts {
-		h := d.s.Hosts[ph.Host.ID]
+	for id, h := range d.s.all() {
 		if touched := h.Wrote || h.Outcome == Unknown; !touched || h.Outcome == Restored || h.Outcome == NeedsHuman || h.Running != "" {
 			continue
 		}
 		left++
-		d.restore(ph.Host.ID, h, &room, "the whole campaign is rolled back")
+		d.restore(id, h, &room, "the whole campaign is rolled back")
 	}
 	d.finishWhenQuiet(left, "rolled back by "+d.s.Rollback)
 }
@@ -115,10 +114,10 @@ func (d *decider) rollBack() {
 // windDown ends a campaign that goes no further: hosts that failed are still put back.
 func (d *decider) windDown(why string) {
 	room, left := d.p.Waves[0].InFlight-d.s.inFlight, 0
-	for _, ph := range d.p.Hosts {
-		if h := d.s.Hosts[ph.Host.ID]; h.mustReturn() {
+	for id, h := range d.s.all() {
+		if h.mustReturn() {
 			left++
-			d.restore(ph.Host.ID, h, &room, why)
+			d.restore(id, h, &room, why)
 		}
 	}
 	d.finishWhenQuiet(left, why)
@@ -158,8 +157,7 @@ func (d *decider) afterHalt() {
 		return
 	}
 	room, left := d.wave(n).InFlight-d.s.inFlight, 0
-	for _, id := range d.members(n) {
-		h := d.s.Hosts[id]
+	for id, h := range d.s.members(n) {
 		switch {
 		case h.Running != "":
 			left++
@@ -234,9 +232,7 @@ func (d *decider) work(n int) {
 		return
 	}
 	room, open := w.InFlight-d.s.inFlight, 0
-	members := d.members(n)
-	for _, id := range members {
-		h := d.s.Hosts[id]
+	for id, h := range d.s.members(n) {
 		if h.Outcome == Unknown { // also while somebody is there to find out
 			d.hold("what happened on %s is not known; nothing new starts until it is", id)
 		}
@@ -250,8 +246,7 @@ func (d *decider) work(n int) {
 	}
 	soaking, crowded := 0, 0
 	inside := d.s.calendar.open(d.now)
-	for _, id := range members {
-		h := d.s.Hosts[id]
+	for id, h := range d.s.members(n) {
 		if h.settled() || h.mustReturn() {
 			continue
 		}
@@ -319,6 +314,14 @@ func (h *HostState) halfWay() bool { return !h.Narrowed.IsZero() }
 
 // again takes hosts back in that had waited for something and whose time has come.
 func (d *decider) again(n int, room *int) {
+	if *room <= 0 || d.d.Hold != "" {
+		for id := range d.s.waiting { // nobody is taken in, so the order does not matter
+			if h := d.s.Hosts[id]; d.now.Before(h.Again) {
+				d.wake(h.Again)
+			}
+		}
+		return
+	}
 	for _, id := range d.s.Waiting() {
 		h := d.s.Hosts[id]
 		if d.now.Before(h.Again) {
@@ -361,22 +364,3 @@ func (d *decider) close(n, open int) {
 
 // wave is the n-th wave's rules; the one after the last has those of the last.
 func (d *decider) wave(n int) Wave { return d.p.Waves[min(n, len(d.p.Waves))-1] }
-
-// members are the hosts that the n-th wave answers for: its own that were not
-// moved on, and those that joined it.
-func (d *decider) members(n int) []HostID {
-	var own []HostID
-	if n <= len(d.p.Waves) {
-		own = d.p.Waves[n-1].Hosts
-	}
-	here := func(id HostID) bool { return d.s.Hosts[id].Wave == n }
-	members := make([]HostID, 0, len(own))
-	for _, ids := range [][]HostID{own, d.s.Waves[n-1].Joined} {
-		for _, id := range ids {
-			if here(id) {
-				members = append(members, id)
-			}
-		}
-	}
-	return members
-}

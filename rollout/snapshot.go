@@ -35,6 +35,7 @@ func LoadState(p *Plan, b []byte) (*State, error) {
 	if in.State == nil || in.Version != snapshotVersion || in.Plan != s.hash || s.Campaign != p.ID || len(s.Hosts) != hosts || len(s.Waves) != waves || s.Halted < 0 || s.Halted > waves {
 		return nil, fmt.Errorf("the snapshot of %s is of another plan or version", p.ID)
 	}
+	s.line()
 	for id, h := range s.Hosts {
 		if h == nil || h.Wave < 1 || h.Wave > waves || h.Next < 0 || h.Next > len(s.goal) {
 			return nil, fmt.Errorf("the snapshot of %s has a host %s that cannot be", p.ID, id)

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"encoding/json"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -110,8 +111,9 @@ type State struct {
 	Waves    []WaveState // one for each wave of the plan, and a last one for hosts that were deferred until the end
 	Hosts    map[HostID]*HostState
 
-	plan     *Plan  // that the state was made for
-	hash     string // of that plan, which takes longer to compute than everything else that is decided
+	inWave   [][]member // all hosts of the plan, wave by wave: what is in Hosts, in an order and without a look-up
+	plan     *Plan      // that the state was made for
+	hash     string     // of that plan, which takes longer to compute than everything else that is decided
 	goal     []ActionKind
 	inFlight int
 	waiting  map[HostID]bool // hosts for which later() holds
@@ -146,7 +148,56 @@ func NewState(p *Plan) *State {
 			st.Class = h.Class
 		}
 	}
+	s.line()
 	return s
+}
+
+// member is a host in the line of its wave.
+type member struct {
+	id   HostID
+	host *HostState
+}
+
+// line puts the hosts into the lines of their waves.
+func (s *State) line() {
+	s.inWave = make([][]member, len(s.plan.Waves))
+	for i, w := range s.plan.Waves {
+		s.inWave[i] = make([]member, len(w.Hosts))
+		for k, id := range w.Hosts {
+			s.inWave[i][k] = member{id, s.Hosts[id]}
+		}
+	}
+}
+
+// all are the hosts of the plan in the order of its waves.
+func (s *State) all() iter.Seq2[HostID, *HostState] {
+	return func(yield func(HostID, *HostState) bool) {
+		for _, wave := range s.inWave {
+			for _, m := range wave {
+				if !yield(m.id, m.host) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// members are the hosts that the n-th wave answers for: its own that were not moved on, and those that joined it.
+func (s *State) members(n int) iter.Seq2[HostID, *HostState] {
+	return func(yield func(HostID, *HostState) bool) {
+		if n <= len(s.inWave) {
+			for _, m := range s.inWave[n-1] {
+				if m.host.Wave == n && !yield(m.id, m.host) {
+					return
+				}
+			}
+		}
+		for _, id := range s.Waves[n-1].Joined {
+			if h := s.Hosts[id]; h.Wave == n && !yield(id, h) {
+				return
+			}
+		}
+	}
 }
 
 // hashOf is the hash of the plan, which for the state's own is known already.

@@ -89,6 +89,7 @@ type Engine struct {
 
 	granted map[string]bool // what the gate said yes to
 	snapped int64           // Seq of the state that was last kept
+	thought time.Duration   // that the last decision took
 
 	index  sync.Once
 	byHost map[rollout.HostID]int
@@ -207,6 +208,9 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 		if d.Over || (d.Idle && !e.Stay) {
 			return Ending{Over: d.Over, Hold: d.Hold}, nil
 		}
+		// A large campaign takes long to decide upon, and something happens all the time: what happens meanwhile is
+		// decided upon together, and deciding takes a tenth of one processor at most.
+		pause(ctx, min(9*e.thought, look/2))
 		wait := look
 		if !d.Wake.IsZero() {
 			wait = min(wait, max(d.Wake.Sub(e.Now()), time.Millisecond))
@@ -254,7 +258,9 @@ func (e *Engine) decide(ctx context.Context) (rollout.Decision, []Question, bool
 	if version > e.state.Seq {
 		return rollout.Decision{}, nil, false, nil // somebody spoke meanwhile: look again
 	}
+	begun := time.Now() // not the campaign's clock: this is about the processor
 	d := rollout.Decide(e.Plan, e.state, e.Now())
+	e.thought = time.Since(begun)
 	if len(d.Events) == 0 && len(d.Actions) == 0 {
 		return d, nil, true, nil
 	}
