@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ type labOptions struct {
 	Seed    uint64
 	Latency time.Duration
 	Dir     string
+	Network string
 	Faults  []string
 }
 
@@ -54,6 +56,7 @@ func newLabUp(a *app) *cobra.Command {
 	f.IntVar(&o.Hosts, "hosts", o.Hosts, "simulated computers")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "decides who meets a fault")
 	f.DurationVar(&o.Latency, "latency", 0, "delay of every answer of a computer")
+	f.StringVar(&o.Network, "network", "", "network that the computers' addresses are of, such as 10.66.0.0/20, routed to this system (default: loopback)")
 	f.StringVar(&o.Dir, "dir", o.Dir, "folder for the files")
 	f.StringArrayVar(&o.Faults, "fault", nil, "NAME:COUNT, may be given again")
 	var choices []string
@@ -66,6 +69,13 @@ func newLabUp(a *app) *cobra.Command {
 
 func (a *app) labUp(ctx context.Context, o labOptions) error {
 	cfg := lab.Config{Hosts: o.Hosts, Seed: o.Seed, Latency: o.Latency, Faults: map[string]int{}, Log: a.logger()}
+	if o.Network != "" {
+		network, err := netip.ParsePrefix(o.Network)
+		if err != nil {
+			return failWith(exitUsage, "write it as 10.66.0.0/20, and see that it is local: ip route add local 10.66.0.0/20 dev lo", "--network: %w", err)
+		}
+		cfg.Network = network
+	}
 	for _, s := range o.Faults {
 		name, count, _ := strings.Cut(s, ":")
 		n, err := strconv.Atoi(count)

@@ -11,6 +11,7 @@ import (
 	mrand "math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ type Config struct {
 	Hosts   int
 	Seed    uint64
 	Latency time.Duration  // of every answer of a computer
+	Network netip.Prefix   // that the computers' addresses are of, and that this system takes for its own; loopback when zero
 	Faults  map[string]int // so many computers with this fault, chosen by the seed
 	// Troubles gives some computers what every domain has; see Troubles.
 	Troubles bool
@@ -68,6 +70,9 @@ type Lab struct {
 func Start(ctx context.Context, cfg Config) (*Lab, error) {
 	if cfg.Hosts < 1 || cfg.Hosts > 20000 {
 		return nil, fmt.Errorf("a lab has 1 to 20000 computers, not %d", cfg.Hosts)
+	}
+	if cfg.Network.IsValid() && (!cfg.Network.Addr().Is4() || cfg.Network.Bits() > 24) {
+		return nil, fmt.Errorf("the network %v is no IPv4 network of 24 bits or fewer", cfg.Network)
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -160,9 +165,27 @@ func (l *Lab) makeHosts() error {
 	return nil
 }
 
+// addressOf is the address of the i-th computer.
+func (l *Lab) addressOf(i int) (string, error) {
+	row, place := byte(i/240%250), byte(i%240+2)
+	if !l.cfg.Network.IsValid() {
+		return netip.AddrFrom4([4]byte{127, byte(l.first + i/60000), row, place}).String(), nil
+	}
+	a := l.cfg.Network.Masked().Addr().As4()
+	a[2] += row
+	a[3] = place
+	if at := netip.AddrFrom4(a); l.cfg.Network.Contains(at) {
+		return at.String(), nil
+	}
+	return "", fmt.Errorf("%v has no room for computer %d: a /24 has 240", l.cfg.Network, i+1)
+}
+
 func (l *Lab) addHost(i int, name, ou, os string) error {
 	fqdn := name + "." + domain
-	address := fmt.Sprintf("127.%d.%d.%d", l.first+i/60000, i/240%250, i%240+2)
+	address, err := l.addressOf(i)
+	if err != nil {
+		return err
+	}
 	now := l.cfg.Clock()
 	if _, err := l.ldap.AddMachine(ldaptest.Machine{Name: strings.ToUpper(name), OU: ou, DNSHostName: fqdn, OS: os, OSVersion: "10.0 (20348)",
 		LastLogon: now.Add(-24 * time.Hour), PasswordLastSet: now.Add(-24 * time.Hour)}); err != nil {

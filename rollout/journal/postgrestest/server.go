@@ -30,6 +30,7 @@ type Server struct {
 	log  bytes.Buffer
 	made atomic.Int64
 	done chan struct{} // closed when the process has ended
+	door []string      // settings for connections from elsewhere
 }
 
 // New makes a cluster and starts its server.
@@ -86,8 +87,9 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	// Without fsync: tests kill processes of ours, not the computer.
-	s.cmd = exec.Command(postgres, "-D", filepath.Join(s.dir, "data"), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=300", "-c", "shared_buffers=32MB")
+	args := []string{"-D", filepath.Join(s.dir, "data"), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
+		"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=300", "-c", "shared_buffers=32MB"}
+	s.cmd = exec.Command(postgres, append(args, s.door...)...) // the last of two settings counts
 	s.cmd.Dir, s.cmd.Stderr = s.dir, &s.log
 	if err := asServer(s.cmd, s.dir); err != nil {
 		return err
