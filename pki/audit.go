@@ -44,6 +44,7 @@ type Judgement struct {
 	Hosts    int      `json:"hosts,omitempty"` // that are to use it
 	Issuers  []string `json:"issuers,omitempty"`
 	Findings Findings `json:"findings"`
+	Open     []Open   `json:"notJudged,omitempty"` // of a CA: what nothing was found out about
 }
 
 // Waiver lets a finding pass, with a person's name and reason.
@@ -59,7 +60,7 @@ type Waiver struct {
 func Audit(inv Inventory, now time.Time) []Judgement {
 	var all []Judgement
 	for _, a := range inv.Authorities {
-		all = append(all, Judgement{Kind: KindAuthority, Name: a.Name, Findings: CheckAuthority(a, inv.Forest, inv.Templates, now)})
+		all = append(all, Judgement{Kind: KindAuthority, Name: a.Name, Findings: CheckAuthority(a, inv.Forest, inv.Templates, now), Open: OpenQuestions(a)})
 	}
 	for _, der := range inv.Roots {
 		all = append(all, judgeRoot(der, now))

@@ -90,6 +90,7 @@ func TestEachFaultOfACAIsNamed(t *testing.T) {
 		"web enrollment": {func(_ *testing.T, _ *Inventory, a *Authority, _, _ *signer) {
 			a.Web = []string{"https://ca01/certsrv/"}
 		}, noon, []string{"?ca-web-enrollment"}},
+		"takes unsealed requests": {func(_ *testing.T, _ *Inventory, a *Authority, _, _ *signer) { a.Unsealed = Taken }, noon, []string{"!esc11"}},
 		"web enrollment in clear": {func(_ *testing.T, _ *Inventory, a *Authority, _, _ *signer) { a.Web = []string{"http://ca01/certsrv/"} }, noon, []string{"!esc8"}},
 		"enrollment services": {func(_ *testing.T, _ *Inventory, a *Authority, _, _ *signer) {
 			a.EnrollmentServers = []string{"1\n2\n0\nhttps://ca01.corp.example/CORP-CA01-CA_CES_Kerberos/service.svc/CES\n0"}
@@ -232,4 +233,38 @@ func BenchmarkAudit(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(raw)), "B/descriptor")
+}
+
+// What nobody looked at is said to be so, and is no finding.
+func TestWhatCannotBeKnownOfACAIsSaid(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*Authority)
+		want   []string
+	}{
+		"nothing was tried":        {func(*Authority) {}, []string{"esc6", "esc7", "esc11", "esc16"}},
+		"its web server is mute":   {func(a *Authority) { a.WebDoubt = "it timed out" }, []string{"esc6", "esc7", "esc8", "esc11", "esc16"}},
+		"it refused the trial":     {func(a *Authority) { a.Unsealed = Refused }, []string{"esc6", "esc7", "esc16"}},
+		"it took the trial":        {func(a *Authority) { a.Unsealed = Taken }, []string{"esc6", "esc7", "esc16"}},
+		"the trial came to no end": {func(a *Authority) { a.UnsealedDoubt = "nobody answers" }, []string{"esc6", "esc7", "esc11", "esc16"}},
+	} {
+		inv, _, _ := goodForest(t)
+		tc.change(&inv.Authorities[0])
+		j := Audit(inv, noon)[0]
+		var codes []string
+		for _, o := range j.Open {
+			codes = append(codes, o.Code)
+			if !strings.HasPrefix(o.Detail, "not judged: ") || o.Hint == "" {
+				t.Errorf("%s: %+v", name, o)
+			}
+			if o.Code == "esc11" && inv.Authorities[0].UnsealedDoubt != "" && !strings.Contains(o.Detail, "nobody answers") {
+				t.Errorf("%s: %s", name, o.Detail)
+			}
+		}
+		if !slices.Equal(codes, tc.want) {
+			t.Errorf("%s: %v, want %v", name, codes, tc.want)
+		}
+		if j.Findings.Fit() != (inv.Authorities[0].Unsealed != Taken) {
+			t.Errorf("%s: %+v", name, j.Findings)
+		}
+	}
 }

@@ -20,6 +20,9 @@ type Authority struct {
 	SecurityDescriptor []byte   // of its object in Enrollment Services; empty: it could not be read
 	Lists              [][]byte // CRLs that lie in the directory for it, DER
 	Web                []string // addresses below /certsrv/ that somebody answered at
+	WebDoubt           string   // why it is not known whether there are more; empty: it was asked, and is known
+	Unsealed           Trial    // of a call to it without packet privacy
+	UnsealedDoubt      string   // why the trial came to no end
 	Doubt              error    // what was found out about the revocation of its certificate, if it is not good
 }
 
@@ -111,6 +114,9 @@ var authorityChecks = []authorityCheck{
 	{"esc8", Blocker, func(c authorityCase) (string, bool) {
 		plain := slices.DeleteFunc(slices.Concat(c.Web, c.services()), func(u string) bool { return !strings.HasPrefix(strings.ToLower(u), "http:") })
 		return "who relays a logon to it gets a certificate in that name: " + strings.Join(plain, ", "), len(plain) > 0
+	}},
+	{"esc11", Blocker, func(c authorityCase) (string, bool) {
+		return "it takes requests without packet privacy: who relays a logon to it gets a certificate in that name", c.Unsealed == Taken
 	}},
 	{"ca-web-enrollment", Warning, func(c authorityCase) (string, bool) {
 		safe := slices.DeleteFunc(slices.Clone(c.Web), func(u string) bool { return strings.HasPrefix(strings.ToLower(u), "http:") })
@@ -256,6 +262,7 @@ var authorityHints = map[string]string{
 	"ca-revocation-unknown": "look at the distribution points in the CA's certificate: pkiview.msc shows them all",
 	"ca-list-stale":         "run certutil -crl on the CA and see why it does not publish; delete the object if nothing points to it any more",
 	"esc8":                  "remove web enrollment, or demand HTTPS with Extended Protection and no NTLM",
+	"esc11":                 "certutil -setreg CA\\InterfaceFlags +IF_ENFORCEENCRYPTICERTREQUEST on the CA, and restart certsvc",
 	"ca-web-enrollment":     "remove the role Certification Authority Web Enrollment if nobody needs it; else demand Extended Protection and no NTLM",
 	"ca-enrollment-service": "see that Extended Protection is demanded there, and that it runs over HTTPS",
 	"ca-object-writable":    "take the write rights away, and look at which templates the CA issues",

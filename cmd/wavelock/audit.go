@@ -38,8 +38,12 @@ roots are asked for their dates, chains and lists of revoked certificates. The
 CAs' web servers are asked once, without credentials, whether /certsrv/ is there
 (--no-web leaves that out). Nothing is changed.
 
-What the directory does not tell, this does not judge: the CA's own permissions
-(ESC7), EditFlags (ESC6), interface flags (ESC11) and disabled extensions (ESC16).
+Where relay.credential is Kerberos, each CA is called once without packet privacy,
+about a request that does not exist, which it has to refuse (ESC11).
+
+What could not be found out is listed as "not judged", with the way to look at it:
+a CA's own permissions (ESC7), EditFlags (ESC6) and disabled extensions (ESC16) are
+in its registry and not in the directory. It does not change the exit code.
 
 A finding is waived in policy.waivers, with the template or CA, a name and a
 reason. Ends with 9 for a dangerous or unfit shape that nobody waived, with 10
@@ -81,9 +85,14 @@ func (a *app) audit(ctx context.Context, cfg Config, o auditOptions) error {
 	if inv.Wanted, reusing, err = a.wanted(ctx, cfg, d, inv, manageable(computers)); err != nil {
 		return err
 	}
-	if !o.NoWeb {
+	if o.NoWeb {
+		for i := range inv.Authorities {
+			inv.Authorities[i].WebDoubt = "its web server was not asked (--no-web)"
+		}
+	} else {
 		a.askWeb(ctx, cfg, inv)
 	}
+	a.tryUnsealed(ctx, cfg, inv)
 	judged := pki.Audit(inv, a.now())
 	waivers := cfg.Policy.AuditWaivers(a.now())
 	for i := range judged {
@@ -127,14 +136,26 @@ type auditRow struct {
 	Waived   string       `json:"waived,omitempty"`
 }
 
+// openRow is one question that nobody answered.
+type openRow struct {
+	Kind pki.Kind `json:"kind"`
+	Name string   `json:"name"`
+	pki.Open
+}
+
 func (a *app) showAudit(judged []pki.Judgement, reusing int) error {
 	if a.output == "sarif" {
 		return writeSARIF(a.out, judged)
 	}
 	t := table{head: []string{"WHAT", "NAME", "SEVERITY", "CODE", "FINDING"}}
 	rows := []auditRow{}
+	open := []openRow{}
 	clean := 0
 	for _, j := range judged {
+		for _, q := range j.Open {
+			open = append(open, openRow{j.Kind, j.Name, q})
+			t.add(j.Kind, j.Name, "not judged", q.Code, q.Detail)
+		}
 		if len(j.Findings) == 0 {
 			clean++
 		}
@@ -150,7 +171,8 @@ func (a *app) showAudit(judged []pki.Judgement, reusing int) error {
 	doc := struct {
 		Judged   []pki.Judgement `json:"judged"`
 		Findings []auditRow      `json:"findings"`
-	}{judged, rows}
+		Open     []openRow       `json:"notJudged"`
+	}{judged, rows, open}
 	if err := t.write(a.out, a.output, doc); err != nil {
 		return err
 	}
@@ -167,6 +189,9 @@ func (a *app) showAudit(judged []pki.Judgement, reusing int) error {
 		a.progress("%s only reuse certificates, as domain controllers always do", plural(reusing, "host"))
 	}
 	a.progress("%d of %d CAs, roots and templates are without a finding", clean, len(judged))
+	if len(open) > 0 {
+		a.progress("%s could not be judged; -o json has how to look by hand", plural(len(open), "question"))
+	}
 	return nil
 }
 

@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"wavelock/ldapdisco"
 	"wavelock/pki"
+	"wavelock/pki/adcs"
 	"wavelock/rollout"
 )
 
@@ -188,9 +191,18 @@ func (a *app) askWeb(ctx context.Context, cfg Config, inv pki.Inventory) {
 	for i := range inv.Authorities {
 		ca := &inv.Authorities[i]
 		wg.Go(func() {
+			if ca.Host == "" {
+				ca.WebDoubt = "the directory does not name its computer"
+				return
+			}
 			for _, scheme := range []string{"http", "https"} {
-				if address := scheme + "://" + ca.Host + "/certsrv/"; ca.Host != "" && answers(ctx, client, address) {
+				address := scheme + "://" + ca.Host + "/certsrv/"
+				there, err := answers(ctx, client, address)
+				if there {
 					ca.Web = append(ca.Web, address)
+				}
+				if err != nil {
+					ca.WebDoubt = err.Error()
 				}
 			}
 		})
@@ -199,18 +211,45 @@ func (a *app) askWeb(ctx context.Context, cfg Config, inv pki.Inventory) {
 	wg.Wait()
 }
 
-// answers reports whether there is something at the address: a page, or a demand for a logon.
-func answers(ctx context.Context, client *http.Client, address string) bool {
+// answers reports whether there is something at the address: a page, or a demand for a logon. The error is why that is not
+// known: a port that refuses says that there is nothing, silence says nothing.
+func answers(ctx context.Context, client *http.Client, address string) (bool, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return false
+		return false, err
 	}
 	resp, err := client.Do(req)
-	if err != nil {
-		return false
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return false, nil
+	case err != nil:
+		return false, err
 	}
 	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
+	return resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden, nil
+}
+
+// tryUnsealed tries to call each CA without packet privacy, where there is an account to do it with.
+func (a *app) tryUnsealed(ctx context.Context, cfg Config, inv pki.Inventory) {
+	if cr, ok := cfg.Credentials[cfg.Relay.Credential]; !ok || cr.Kind == "ntlm" { // NTLM would be shown to who asks for less
+		return
+	}
+	client, err := a.caClient(cfg)
+	for i := range inv.Authorities {
+		ca := &inv.Authorities[i]
+		taken := false
+		if client != nil {
+			taken, err = client.TakesUnsealed(ctx, adcs.CA{Name: ca.Name, Host: ca.Host, Port: cfg.Relay.Port, Mapper: cfg.Relay.MapperPort})
+		}
+		switch {
+		case err != nil:
+			ca.UnsealedDoubt = err.Error()
+		case taken:
+			ca.Unsealed = pki.Taken
+		default:
+			ca.Unsealed = pki.Refused
+		}
+	}
 }
 
 // doubtOf asks whether a CA's own certificate is still good.

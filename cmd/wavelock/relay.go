@@ -65,11 +65,20 @@ func (a *app) issuer(ctx context.Context, cfg Config, p rollout.Plan) (engine.Is
 	if err != nil {
 		return nil, directoryError(err)
 	}
+	client, err := a.caClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &relay{client: client, cfg: cfg.Relay, cas: cas}, nil
+}
+
+// caClient asks CAs as the relay's account.
+func (a *app) caClient(cfg Config) (*adcs.Client, error) {
 	ac := adcs.Config{Dial: cfg.dial, Parallel: cfg.Relay.Parallel, Timeout: cfg.Relay.Timeout.D(), Log: a.logger()}
 	name := cfg.Relay.Credential
 	cr, ok := cfg.Credentials[name]
 	if !ok {
-		return nil, failWith(exitUsage, "name one in relay.credential", "the plan has hosts whose requests are relayed, and there is no credential %q", name)
+		return nil, failWith(exitUsage, "name one in relay.credential", "requests to a CA are carried by an account, and there is no credential %q", name)
 	}
 	if cr.Kind == "ntlm" {
 		password, err := a.secret(cfg, name, cr)
@@ -85,11 +94,7 @@ func (a *app) issuer(ctx context.Context, cfg Config, p rollout.Plan) (engine.Is
 		}
 		ac.Kerberos = &k
 	}
-	client, err := adcs.New(ac)
-	if err != nil {
-		return nil, err
-	}
-	return &relay{client: client, cfg: cfg.Relay, cas: cas}, nil
+	return adcs.New(ac)
 }
 
 // kerberosOf is the named credential for the CA's own Kerberos client.

@@ -34,6 +34,10 @@ func newSARIF(judged []pki.Judgement) *sarif.Report {
 			}
 			run.AddResult(sarifResult(j, f, rules[f.Code]))
 		}
+		for _, q := range j.Open { // evaluated, without enough information: SARIF 2.1.0 3.27.9
+			r := sarifResult(j, pki.Finding{Code: q.Code, Detail: q.Detail + "; " + q.Hint}, -1)
+			run.AddResult(r.WithKind("open").WithLevel("none"))
+		}
 	}
 	return sarif.NewReport().AddRun(run)
 }

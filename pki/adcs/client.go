@@ -144,7 +144,7 @@ func (c *Client) call(ctx context.Context, op string, ca CA, in *icertpassage.Ce
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	out, err := c.invoke(ctx, ca, in)
+	out, err := c.invoke(ctx, ca, in, dcerpc.WithSeal())
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), err)
@@ -200,7 +200,7 @@ func (c *Client) enter(ctx context.Context, ca CA) (leave func(), err error) {
 	}
 }
 
-func (c *Client) invoke(ctx context.Context, ca CA, in *icertpassage.CertServerRequestRequest) (*icertpassage.CertServerRequestResponse, error) {
+func (c *Client) invoke(ctx context.Context, ca CA, in *icertpassage.CertServerRequestRequest, level dcerpc.SecurityOption) (*icertpassage.CertServerRequestResponse, error) {
 	port := ca.Port
 	if port == 0 {
 		var err error
@@ -219,7 +219,7 @@ func (c *Client) invoke(ctx context.Context, ca CA, in *icertpassage.CertServerR
 		return nil, err
 	}
 	defer conn.Close(secured)
-	cli, err := icertpassage.NewCertPassageClient(secured, conn, dcerpc.WithSeal(), dcerpc.WithTargetName("host/"+ca.Host))
+	cli, err := icertpassage.NewCertPassageClient(secured, conn, level, dcerpc.WithTargetName("host/"+ca.Host))
 	if err != nil {
 		return nil, d.explain(err)
 	}

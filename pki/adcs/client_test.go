@@ -387,3 +387,29 @@ func TestConfigurationsThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A CA that takes calls without packet privacy is told from one that refuses them, and nothing is asked for on the way.
+func TestACallThatIsNotSealed(t *testing.T) {
+	d := start(t)
+	for _, taken := range []bool{false, true, false} {
+		d.ca.Set(adcstest.NoPrivacy, taken)
+		got, err := client(t, d.kerberos("svc-wavelock")).TakesUnsealed(t.Context(), d.at(!taken))
+		if err != nil || got != taken {
+			t.Errorf("taken %v, want %v: %v", got, taken, err)
+		}
+	}
+	wrong := d.kerberos("svc-wavelock")
+	wrong.Kerberos.Password = "wrong"
+	for name, cfg := range map[string]adcs.Config{"NTLM": ntlm("svc-wavelock"), "a wrong password": wrong} {
+		var e *adcs.Error
+		if taken, err := client(t, cfg).TakesUnsealed(t.Context(), d.at(true)); taken || !errors.As(err, &e) || e.Kind != adcs.Logon {
+			t.Errorf("%s: %v, %v", name, taken, err)
+		}
+	}
+	gone := d.at(true)
+	d.service.Close()
+	var e *adcs.Error
+	if _, err := client(t, d.kerberos("svc-wavelock")).TakesUnsealed(t.Context(), gone); !errors.As(err, &e) || e.Kind != adcs.Unreachable {
+		t.Errorf("a CA that is gone: %v", err)
+	}
+}

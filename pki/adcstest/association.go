@@ -167,7 +167,7 @@ func (a *association) request(c net.Conn, f *fragment) error {
 		return a.fault(c, f, context, faultAccessDenied)
 	}
 	private := a.logon != nil && a.logon.Done() && a.level == packetPrivacy && len(f.token) > 0
-	if a.sealed && !private {
+	if a.sealed && !private && !a.clear() {
 		return a.fault(c, f, context, faultAccessDenied)
 	}
 	if len(f.token) > 0 {
@@ -256,8 +256,13 @@ func (a *association) respond(c net.Conn, f *fragment, context uint16, stub []by
 	}
 }
 
+// clear reports whether requests are taken from a connection that is logged on and protects nothing after that.
+func (a *association) clear() bool {
+	return a.service.ca.has(NoPrivacy, "") && a.logon != nil && a.logon.Done() && a.level == connectOnly
+}
+
 func (a *association) seal(out []byte) ([]byte, error) {
-	if !a.sealed {
+	if !a.sealed || a.level == connectOnly {
 		return sized(out), nil
 	}
 	const start = headerSize + 8

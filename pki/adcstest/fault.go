@@ -30,6 +30,7 @@ const (
 	Mute         Fault = "mute"
 	Drop         Fault = "drop"
 	Tamper       Fault = "tamper"
+	NoPrivacy    Fault = "no-privacy"
 
 	WebDown       Fault = "web-down"
 	WebMute       Fault = "web-mute"
@@ -76,6 +77,7 @@ var Faults = []struct {
 	{Mute, "over RPC: the request is taken and never answered"},
 	{Drop, "over RPC: the request is worked on, and the connection ends before the answer"},
 	{Tamper, "over RPC: one bit of every sealed answer is flipped on the way"},
+	{NoPrivacy, "over RPC: requests without packet privacy are taken, as with IF_ENFORCEENCRYPTICERTREQUEST switched off (ESC11)"},
 	{WebDown, "the web server breaks every connection"},
 	{WebMute, "the web server takes requests and never answers"},
 	{CRLMissing, "the lists are not there: 404"},

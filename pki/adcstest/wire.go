@@ -45,8 +45,11 @@ const (
 	faultStub         = 0x000006f7 // RPC_X_BAD_STUB_DATA
 )
 
-// level 6 is RPC_C_AUTHN_LEVEL_PKT_PRIVACY.
-const packetPrivacy = 6
+// RPC_C_AUTHN_LEVEL_CONNECT and RPC_C_AUTHN_LEVEL_PKT_PRIVACY.
+const (
+	connectOnly   = 2
+	packetPrivacy = 6
+)
 
 var le = binary.LittleEndian
 
