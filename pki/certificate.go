@@ -59,4 +59,5 @@ type Certificate struct {
 	RequesterSID string     `json:"requester_sid,omitempty"` // extension 1.3.6.1.4.1.311.25.2
 	HasKey       bool       `json:"has_key"`                 // the store records a private key; a handshake is the proof
 	Archived     bool       `json:"archived,omitempty"`      // replaced by a renewal
+	Revoked      string     `json:"revoked,omitempty"`       // who said that the CA took it back, and why; empty: nobody is known to have said so
 }

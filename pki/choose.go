@@ -82,6 +82,7 @@ var fitnesses = []fitness{
 	{CodeExpired, func(c Certificate, _ Requirement, now time.Time) (string, bool) {
 		return "expired " + utc(c.NotAfter), !now.Before(c.NotAfter)
 	}},
+	{CodeRevoked, func(c Certificate, _ Requirement, _ time.Time) (string, bool) { return c.Revoked, c.Revoked != "" }},
 	{"expires-soon", func(c Certificate, r Requirement, now time.Time) (string, bool) {
 		return fmt.Sprintf("%v left, %v are needed", c.NotAfter.Sub(now).Round(time.Minute), r.MinLeft), c.NotAfter.Sub(now) < r.MinLeft
 	}},

@@ -36,6 +36,7 @@ func TestChooseRejectsEachDefectByItsName(t *testing.T) {
 		"it is for clients only":                  {func(c *Certificate, _ *Requirement) { c.ServerAuth = false }, CodeWrongUsage},
 		"it is valid from tomorrow":               {func(c *Certificate, _ *Requirement) { c.NotBefore = noon.Add(time.Hour) }, CodeNotYetValid},
 		"it expires this very moment":             {func(c *Certificate, _ *Requirement) { c.NotAfter = noon }, CodeExpired},
+		"the CA took it back":                     {func(c *Certificate, _ *Requirement) { c.Revoked = "it was revoked on Monday" }, CodeRevoked},
 		"it expires next week":                    {func(c *Certificate, _ *Requirement) { c.NotAfter = noon.AddDate(0, 0, 7) }, "expires-soon"},
 		"it expires on the last allowed moment":   {func(c *Certificate, r *Requirement) { c.NotAfter = noon.Add(r.MinLeft) }, ""},
 		"the common name is another's":            {func(c *Certificate, _ *Requirement) { c.CommonName = "web02.corp.example" }, CodeWrongName},

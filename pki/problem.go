@@ -10,6 +10,7 @@ const (
 	CodeMissingIntermediate = "missing-intermediate"
 	CodeSelfSigned          = "self-signed"
 	CodeExpired             = "certificate-expired"
+	CodeRevoked             = "certificate-revoked"
 	CodeNotYetValid         = "certificate-not-yet-valid"
 	CodeWrongName           = "certificate-wrong-name"
 	CodeWrongUsage          = "certificate-wrong-usage"
@@ -22,6 +23,7 @@ var problemHints = map[string]string{
 	CodeMissingIntermediate: "put the issuing CA's certificate into the host's Intermediate Certification Authorities store, and into the directory's AIA container",
 	CodeSelfSigned:          "bind a certificate from the enterprise CA",
 	CodeExpired:             "renew it; the listener has to be bound to the new one",
+	CodeRevoked:             "give the host another certificate; find out why this one was revoked",
 	CodeNotYetValid:         "compare the clocks of the CA, the host and this computer",
 	CodeWrongName:           "the template has to put the computer's DNS name from Active Directory into the subject alternative name",
 	CodeWrongUsage:          "the template needs the server authentication usage and the digital signature key usage",

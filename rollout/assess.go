@@ -63,6 +63,7 @@ var checks = []check{
 	clientsMoved,      // who was seen on HTTP may not get through to HTTPS
 	watchedEnough,     // who is not there now may come once a night
 	httpsPortFree,     // another product's TLS binding is not ours to take
+	notRevoked,        // a renewal is due
 	localRulesApply,   // else the rule for 5986 does nothing
 	blockRuleWorks,    // else the brown-out would prove nothing
 	clocksAgree,       // Kerberos, certificates and the undo depend on it

@@ -47,6 +47,19 @@ func collects(o *Observation, subscriptions ...Subscription) {
 	o.Uses = Saw(Uses{Subscriptions: subscriptions})
 }
 
+// revokes lets the CA take a certificate back that the listener has, or another.
+func revokes(bound bool) func(*Host, *Observation, *Policy) {
+	return func(_ *Host, o *Observation, _ *Policy) {
+		const thumb = pki.Thumbprint("A0")
+		l := Listener{Address: "*", Transport: HTTPS, Port: 5986, Enabled: true, Thumbprint: "B1"}
+		if bound {
+			l.Thumbprint = thumb
+		}
+		o.Listeners.Value = append(slices.DeleteFunc(slices.Clone(o.Listeners.Value), isDoor(HTTPS)), l)
+		o.Certificates.Value = append(slices.Clone(o.Certificates.Value), pki.Certificate{Thumbprint: thumb, Revoked: "it was revoked on Monday"})
+	}
+}
+
 var examinedHosts = map[string]examined{
 	"a host that let nobody in": {ReasonNotObserved, everything,
 		func(_ *Host, o *Observation, _ *Policy) { o.Via = "" },
@@ -244,6 +257,7 @@ var examinedHosts = map[string]examined{
 	"port 80": {ReasonCompatListener, nil,
 		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.CompatHTTP = true },
 		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.Basic = true }},
+	"a revoked certificate on the listener": {ReasonRevoked, nil, revokes(true), revokes(false)},
 	"port 443": {ReasonCompatListener, nil,
 		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.CompatHTTPS = true }, nil},
 }

@@ -53,23 +53,52 @@ func (p Policy) renewal(h Host, o Observation, now time.Time) (pki.Certificate, 
 	return *choice.Certificate, nil
 }
 
+// Due is why a host's HTTPS listener should have another certificate than it has.
+type Due struct {
+	Reason Reason `json:"reason"`
+	Why    string `json:"why"`
+}
+
 // NeedsRenewal reports whether the host's HTTPS listener should have another
 // certificate than it has, and why. A host that was not seen, or has no such listener, needs none.
-func (p Policy) NeedsRenewal(h Host, o Observation, now time.Time) (why string, due bool) {
+func (p Policy) NeedsRenewal(h Host, o Observation, now time.Time) (Due, bool) {
 	l, has := o.listener(HTTPS)
 	if !has || !o.Certificates.Known || !o.Bindings.Known {
-		return "", false
+		return Due{}, false
 	}
 	want, err := p.renewal(h, o, now)
+	revoked := o.revoked(l.Thumbprint)
 	switch {
+	case revoked != "":
+		return Due{ReasonRevoked, fmt.Sprintf("the CA took %s back, which the listener has: %s", l.Thumbprint.Short(), revoked)}, true
 	case err != nil:
-		return err.Error(), true
+		return Due{ReasonNoCertificate, err.Error()}, true
 	case want.Thumbprint != l.Thumbprint:
-		return fmt.Sprintf("the listener has %s, %s takes its place", l.Thumbprint.Short(), want.Thumbprint.Short()), true
+		return Due{ReasonCertificateReplaced, fmt.Sprintf("the listener has %s, %s takes its place", l.Thumbprint.Short(), want.Thumbprint.Short())}, true
 	case o.bound(p.Port) != want.Thumbprint:
-		return fmt.Sprintf("the listener has %s, http.sys has %s", l.Thumbprint.Short(), o.bound(p.Port).Short()), true
+		return Due{ReasonThumbprintDiffers, fmt.Sprintf("the listener has %s, http.sys has %s", l.Thumbprint.Short(), o.bound(p.Port).Short())}, true
 	}
-	return "", false
+	return Due{}, false
+}
+
+// revoked is what is known of the CA having taken the certificate back; empty: nothing.
+func (o Observation) revoked(t pki.Thumbprint) string {
+	for _, c := range o.Certificates.Value {
+		if c.Thumbprint == t {
+			return c.Revoked
+		}
+	}
+	return ""
+}
+
+// notRevoked: clients that ask the CA refuse the listener's certificate, and those
+// that do not ask trust what somebody else may have.
+func notRevoked(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	l, has := o.listener(HTTPS)
+	if !has || o.revoked(l.Thumbprint) == "" {
+		return Finding{}, false
+	}
+	return warning(ReasonRevoked, "the HTTPS listener has %s: %s", l.Thumbprint.Short(), o.revoked(l.Thumbprint))
 }
 
 // DueForRenewal are the subjects that need one: what the standing mode looks for, and

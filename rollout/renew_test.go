@@ -45,6 +45,13 @@ func TestWaysOfARenewal(t *testing.T) {
 		}, []StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"http.sys has another": {true, func(c *computer) { c.certs[0].NotAfter, c.bound, c.http = c.now.Add(300*24*time.Hour), "", true },
 			[]StepKind{StepInspect, StepListen, StepProve}, Passed, ""},
+		"the CA revoked it": {true, func(c *computer) {
+			c.certs[0].NotAfter, c.certs[0].Revoked = c.now.Add(300*24*time.Hour), "it was revoked on Monday"
+		}, []StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
+		"the CA revoked it, and another is there": {false, func(c *computer) {
+			c.certs[0].NotAfter, c.certs[0].Revoked = c.now.Add(300*24*time.Hour), "it was revoked on Monday"
+			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
+		}, []StepKind{StepInspect, StepListen, StepProve}, Passed, ""},
 		"nothing is due":      {true, func(c *computer) { c.certs[0].NotAfter = c.now.Add(300 * 24 * time.Hour) }, []StepKind{StepInspect, StepProve}, Passed, ""},
 		"the CA says no":      {true, func(c *computer) { c.ca = "deny" }, []StepKind{StepInspect, StepEnroll}, Failed, ReasonEnrollDenied},
 		"the CA waits":        {true, func(c *computer) { c.ca = "pend" }, []StepKind{StepInspect, StepEnroll}, Pending, ReasonEnrollPending},
@@ -157,5 +164,41 @@ func TestWhatIsDue(t *testing.T) {
 	blind.Certificates = Unseen[[]pki.Certificate]("denied")
 	if _, due := c.policy.NeedsRenewal(c.host, blind, c.now); due {
 		t.Error("what was not read is taken for due")
+	}
+}
+
+// Each cause of a renewal has a reason of its own; that the CA took the certificate back is said before anything else, and
+// a warning besides.
+func TestWhyARenewalIsDue(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		set  func(c *computer)
+		want Reason
+	}{
+		"it ends soon": {func(*computer) {}, ReasonNoCertificate},
+		"revoked":      {func(c *computer) { c.certs[0].Revoked = "it was revoked on Monday" }, ReasonRevoked},
+		"revoked, and there is another": {func(c *computer) {
+			c.certs[0].Revoked = "it was revoked on Monday"
+			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
+		}, ReasonRevoked},
+		"another that nobody has is revoked": {func(c *computer) {
+			c.certs[0].NotAfter = c.now.Add(300 * 24 * time.Hour)
+			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
+			c.certs[1].Revoked = "it was revoked on Monday"
+		}, ""},
+		"there is another": {func(c *computer) { c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now)) }, ReasonCertificateReplaced},
+		"http.sys differs": {func(c *computer) { c.certs[0].NotAfter, c.bound = c.now.Add(300*24*time.Hour), "" }, ReasonThumbprintDiffers},
+	} {
+		c := closedComputer(t, DefaultPolicy(), false)
+		tc.set(c)
+		o := c.observe()
+		due, is := c.policy.NeedsRenewal(c.host, o, c.now)
+		if due.Reason != tc.want || is != (tc.want != "") || is && due.Why == "" {
+			t.Errorf("%s: %v, %+v", name, is, due)
+		}
+		warned := slices.ContainsFunc(Assess(c.host, o, c.policy, c.now).Findings, func(f Finding) bool { return f.Reason == ReasonRevoked && f.Severity == Warning })
+		if warned != (tc.want == ReasonRevoked) {
+			t.Errorf("%s: warned %v", name, warned)
+		}
 	}
 }

@@ -24,9 +24,10 @@ func newRenew(a *app) *cobra.Command {
 		Short: "Give HTTPS listeners their next certificate before the old one ends",
 		Long: `Look at every selected host, or those that are named, and give those their next
 certificate whose listener needs one: it ends soon (policy.renew_before, else a
-third of its life), autoenrollment has put another beside it or taken it away, or
-http.sys has another than the listener. A fit certificate in the host's store is
-bound; where there is none, one is asked for by the host's route. Each is proved.
+third of its life), the CA revoked it (which is asked unless policy.revocation is off),
+autoenrollment has put another beside it or taken it away, or http.sys has another
+than the listener. A fit certificate in the host's store is bound; where there is
+none, one is asked for by the host's route. Each is proved.
 
 It is a campaign like any other, with waves, journal, error budget and approval.
 Where HTTP is gone, the undo on the host is armed before the listener is touched.`,
@@ -57,9 +58,9 @@ func (a *app) renew(ctx context.Context, cfg Config, names []string, o renewOpti
 		return err
 	}
 	due := dueRecords(cfg, a, records)
-	t := table{head: []string{"HOST", "WHY"}}
+	t := table{head: []string{"HOST", "REASON", "WHY"}}
 	for _, d := range due {
-		t.add(d.Host, d.Why)
+		t.add(d.Host, d.Reason, d.Why)
 	}
 	if len(due) == 0 || o.DryRun {
 		if err := t.write(a.out, a.output, due); err != nil {
@@ -80,7 +81,7 @@ func (a *app) renew(ctx context.Context, cfg Config, names []string, o renewOpti
 // dueHost is a host that needs another certificate.
 type dueHost struct {
 	Host rollout.HostID `json:"host"`
-	Why  string         `json:"why"`
+	rollout.Due
 }
 
 func dueRecords(cfg Config, a *app, records []journal.Record) []dueHost {

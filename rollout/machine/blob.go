@@ -20,15 +20,21 @@ var errNoCertificate = errors.New("the store entry holds no certificate")
 // parseBlob reads a certificate as the registry stores it: properties, each with
 // an identifier, a reserved word and a length, and the certificate among them.
 func parseBlob(blob []byte) (pki.Certificate, error) {
+	c, _, err := storeEntry(blob)
+	return c, err
+}
+
+// storeEntry answers the certificate's DER, too.
+func storeEntry(blob []byte) (pki.Certificate, []byte, error) {
 	var der []byte
 	hasKey, archived := false, false
 	for rest := blob; len(rest) > 0; {
 		if len(rest) < 12 {
-			return pki.Certificate{}, fmt.Errorf("the store entry breaks off after %d bytes", len(blob)-len(rest))
+			return pki.Certificate{}, nil, fmt.Errorf("the store entry breaks off after %d bytes", len(blob)-len(rest))
 		}
 		id, n := binary.LittleEndian.Uint32(rest), binary.LittleEndian.Uint32(rest[8:])
 		if uint64(n) > uint64(len(rest)-12) {
-			return pki.Certificate{}, fmt.Errorf("property %d of the store entry says it has %d bytes, there are %d", id, n, len(rest)-12)
+			return pki.Certificate{}, nil, fmt.Errorf("property %d of the store entry says it has %d bytes, there are %d", id, n, len(rest)-12)
 		}
 		value := rest[12 : 12+n]
 		rest = rest[12+n:]
@@ -42,9 +48,9 @@ func parseBlob(blob []byte) (pki.Certificate, error) {
 		}
 	}
 	if der == nil {
-		return pki.Certificate{}, errNoCertificate
+		return pki.Certificate{}, nil, errNoCertificate
 	}
 	c, err := pki.ParseCertificate(der)
 	c.HasKey, c.Archived = hasKey, archived
-	return c, err
+	return c, der, err
 }

@@ -109,7 +109,7 @@ func FuzzRegistryAnswer(f *testing.F) {
 		if len(fw.Profiles) != 3 || fw.Total < len(fw.Rules) {
 			t.Fatalf("%+v", fw)
 		}
-		certs, _ := certificates(parts[2])
+		certs, _, _ := certificates(parts[2])
 		for _, c := range certs {
 			if pki.ParseThumbprint(string(c.Thumbprint)) != c.Thumbprint {
 				t.Fatalf("thumbprint %q", c.Thumbprint)

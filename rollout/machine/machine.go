@@ -76,7 +76,8 @@ type Machine struct {
 	// the only one that may take the undo away.
 	confirmed *wsman.Session
 	seen      rollout.Observation
-	requests  int // of sessions that are closed
+	wire      []*x509.Certificate // what the HTTPS port presented at the last look; nothing of it is verified
+	requests  int                 // of sessions that are closed
 }
 
 // door is an open session and the shell in it.

@@ -89,6 +89,9 @@ func (m *Machine) tryTLS(ctx context.Context) rollout.Door {
 		return door
 	}
 	door.State = rollout.DoorOpen
+	if t, ok := c.(*tls.Conn); ok {
+		m.wire = t.ConnectionState().PeerCertificates
+	}
 	c.Close()
 	return door
 }
@@ -190,7 +193,7 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 	if o.Narrowed(m.cfg.HTTPPort) {
 		part(&o.Drops, func() ([]rollout.Drop, error) { return m.readDrops(ctx, d, parts[0], parts[1], o.System.Value) })
 	}
-	part(&o.Certificates, func() ([]pki.Certificate, error) { return certificates(parts[2]) })
+	part(&o.Certificates, func() ([]pki.Certificate, error) { return m.certificates(ctx, parts[2]) })
 	part(&o.Bindings, func() ([]rollout.Binding, error) { return bindings(parts[3]) })
 	o.Policy = rollout.Saw(winRMPolicy(parts[4]))
 	if len(parts[4]) > 0 {
@@ -221,8 +224,16 @@ func (m *Machine) firewall(local, policy []regKey) rollout.Firewall {
 	return f
 }
 
-func certificates(keys []regKey) ([]pki.Certificate, error) {
-	var list []pki.Certificate
+// certificates reads a store, and learns which of them the CA took back.
+func (m *Machine) certificates(ctx context.Context, keys []regKey) ([]pki.Certificate, error) {
+	list, ders, err := certificates(keys)
+	if err == nil {
+		m.askRevoked(ctx, list, ders)
+	}
+	return list, err
+}
+
+func certificates(keys []regKey) (list []pki.Certificate, ders [][]byte, err error) {
 	for _, k := range keys {
 		v, ok := k.value("Blob")
 		if !ok {
@@ -230,16 +241,16 @@ func certificates(keys []regKey) ([]pki.Certificate, error) {
 		}
 		blob, err := v.binary()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		c, err := parseBlob(blob)
+		c, der, err := storeEntry(blob)
 		if err != nil {
 			// One entry that cannot be read does not hide the others: it cannot be chosen.
 			c = pki.Certificate{Thumbprint: pki.ParseThumbprint(strings.Clone(k.last())), Subject: "unreadable: " + err.Error()}
 		}
-		list = append(list, c)
+		list, ders = append(list, c), append(ders, der)
 	}
-	return list, nil
+	return list, ders, nil
 }
 
 func bindings(keys []regKey) ([]rollout.Binding, error) {

@@ -65,7 +65,7 @@ func (m *Machine) accept(ctx context.Context, step rollout.Step) (rollout.Result
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	certs, err := readCertificates(ctx, d)
+	certs, err := m.readCertificates(ctx, d)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -77,7 +77,7 @@ func (m *Machine) accept(ctx context.Context, step rollout.Step) (rollout.Result
 		if _, err := d.must(ctx, acceptLine); err != nil {
 			return rollout.Result{}, err
 		}
-		if certs, err = readCertificates(ctx, d); err != nil {
+		if certs, err = m.readCertificates(ctx, d); err != nil {
 			return rollout.Result{}, err
 		}
 	}

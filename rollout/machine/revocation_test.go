@@ -156,3 +156,44 @@ func TestDoubtAboutRevocationIsWrittenDown(t *testing.T) {
 		t.Errorf("revoked, and doubt would be allowed: %q", reason)
 	}
 }
+
+// A certificate that the CA took back is seen at the next look, whatever else the computer says, and a renewal puts another
+// in its place.
+func TestARevokedCertificateIsRenewed(t *testing.T) {
+	b := served(t, false)
+	due := func() (rollout.Due, bool) {
+		t.Helper()
+		m, err := b.fleet.Open(t.Context(), b.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect, Brief: true})
+		if err != nil || res.Seen == nil {
+			t.Fatal(err)
+		}
+		return b.policy.NeedsRenewal(b.host, *res.Seen, time.Now())
+	}
+	if why, is := due(); is {
+		t.Fatalf("due before: %+v", why)
+	}
+	der, old := b.presented()
+	if err := b.ca.Revoke(der, 1); err != nil {
+		t.Fatal(err)
+	}
+	b.ca.Set(adcstest.CRLStale, true)
+	if why, is := due(); is {
+		t.Errorf("nobody can know, and it is due: %+v", why)
+	}
+	b.ca.Set(adcstest.CRLStale, false)
+	if why, is := due(); !is || why.Reason != rollout.ReasonRevoked {
+		t.Fatalf("%v %+v", is, why)
+	}
+	b.want(rollout.ActRenew, rollout.Passed)
+	if _, thumb := b.presented(); thumb == old {
+		t.Error("the revoked certificate is presented still")
+	}
+	if why, is := due(); is {
+		t.Errorf("due again: %+v", why)
+	}
+}

@@ -152,7 +152,7 @@ func (m *Machine) enroll(ctx context.Context, step rollout.Step) (rollout.Result
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	certs, err := readCertificates(ctx, d)
+	certs, err := m.readCertificates(ctx, d)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -202,12 +202,12 @@ func (m *Machine) enrollFailure(step rollout.Step, code uint32) error {
 	return f
 }
 
-func readCertificates(ctx context.Context, d *door) ([]pki.Certificate, error) {
+func (m *Machine) readCertificates(ctx context.Context, d *door) ([]pki.Certificate, error) {
 	out, err := d.must(ctx, storeLine)
 	if err != nil {
 		return nil, err
 	}
-	return certificates(parseRegQuery(out))
+	return m.certificates(ctx, parseRegQuery(out))
 }
 
 // awaitTask waits for the end of a one-shot task and answers its exit code.
