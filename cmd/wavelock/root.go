@@ -29,6 +29,7 @@ type app struct {
 
 	typed  map[string]logon.Secret // passwords that were asked for, by account
 	warned map[string]bool         // files that others can read
+	log    *slog.Logger            // of a command that works for long; see announced
 }
 
 func newApp(in io.Reader, out, err io.Writer) *app {
@@ -175,6 +176,9 @@ func (a *app) progress(format string, args ...any) {
 }
 
 func (a *app) logger() *slog.Logger {
+	if a.log != nil {
+		return a.log
+	}
 	level := slog.LevelError
 	if a.verbose {
 		level = slog.LevelDebug

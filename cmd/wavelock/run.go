@@ -53,14 +53,18 @@ next run goes on from. A second run at the same time is refused.`,
 type runOptions struct {
 	Yes, Stay, Standby bool
 	Zones              []string // of this process; see zonesFor
+
+	news *announcer // nil: nobody watches
 }
 
 func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptions) error {
+	news := a.announced()
 	j, err := a.openJournal(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer j.Close()
+	o.news = news
 	return a.runIn(ctx, cfg, j, plan, o)
 }
 
@@ -115,6 +119,9 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 		ec.Gate = gate{hooks, &plan, plan.Hash(), a.now}
 	}
 	e := engine.New(ec)
+	if o.news != nil && show.live {
+		o.news.through(show.note)
+	}
 	ending, err := a.drive(ctx, j, plan, e, show)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", plan.ID, err)

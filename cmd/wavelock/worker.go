@@ -55,6 +55,7 @@ func (a *app) worker(ctx context.Context, cfg Config, names []string) error {
 		}
 		zones = append(zones, z)
 	}
+	a.announced()
 	j, err := a.openJournal(ctx, cfg)
 	if err != nil {
 		return err

@@ -90,6 +90,7 @@ type Engine struct {
 	granted map[string]bool // what the gate said yes to
 	snapped int64           // Seq of the state that was last kept
 	thought time.Duration   // that the last decision took
+	cut     bool            // the journal could not be reached the last time
 
 	index  sync.Once
 	byHost map[rollout.HostID]int
@@ -198,13 +199,14 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 		case err != nil && ctx.Err() != nil:
 			return e.ending(), nil
 		case err != nil && e.passes(err):
-			e.Log.Warn("the journal cannot be reached; nothing is begun until it can", "err", err)
+			e.cutOff(err)
 			reached = false
 			timer.Reset(2 * look)
 			continue
 		case err != nil:
 			return Ending{}, err
 		}
+		e.cutOff(nil)
 		if d.Over || (d.Idle && !e.Stay) {
 			return Ending{Over: d.Over, Hold: d.Hold}, nil
 		}

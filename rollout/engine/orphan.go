@@ -57,6 +57,17 @@ func (e *Engine) sweep(ctx context.Context) error {
 	return err
 }
 
+// cutOff says once that the journal cannot be reached, and once that it can again.
+func (e *Engine) cutOff(err error) {
+	switch {
+	case err != nil && !e.cut:
+		e.Log.Warn("the journal cannot be reached; nothing is begun until it can", "err", err)
+	case err == nil && e.cut:
+		e.Log.Warn("the journal can be reached again, and the campaign goes on")
+	}
+	e.cut = err != nil
+}
+
 // passes reports whether an error of the store is of the kind that passes. Nothing is lost by waiting: what was not
 // journalled was not done.
 func (e *Engine) passes(err error) bool { return e.Passing != nil && e.Passing(err) }

@@ -94,12 +94,12 @@ func reading(id rollout.CampaignID, err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return &UnknownCampaignError{id}
 	}
-	return fmt.Errorf("read the journal of %s: %w", id, err)
+	return &ReadError{fmt.Sprintf("read the journal of %s", id), err}
 }
 
 // Campaigns lists all, the oldest first.
 func (j *Journal) Campaigns(ctx context.Context) ([]Campaign, error) {
-	fail := func(err error) ([]Campaign, error) { return nil, fmt.Errorf("list the campaigns: %w", err) }
+	fail := func(err error) ([]Campaign, error) { return nil, &ReadError{"list the campaigns", err} }
 	rows, err := j.read.QueryContext(ctx, "SELECT id, hash, created, hosts, last, seq FROM campaign ORDER BY created, id")
 	if err != nil {
 		return fail(err)
@@ -142,19 +142,19 @@ func (j *Journal) Campaigns(ctx context.Context) ([]Campaign, error) {
 func (j *Journal) CampaignIDs(ctx context.Context) ([]rollout.CampaignID, error) {
 	rows, err := j.read.QueryContext(ctx, "SELECT id FROM campaign ORDER BY created, id")
 	if err != nil {
-		return nil, fmt.Errorf("list the campaigns: %w", err)
+		return nil, &ReadError{"list the campaigns", err}
 	}
 	defer rows.Close()
 	var ids []rollout.CampaignID
 	for rows.Next() {
 		var id rollout.CampaignID
 		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("list the campaigns: %w", err)
+			return nil, &ReadError{"list the campaigns", err}
 		}
 		ids = append(ids, id)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list the campaigns: %w", err)
+		return nil, &ReadError{"list the campaigns", err}
 	}
 	return ids, nil
 }
@@ -187,11 +187,11 @@ func (j *Journal) Image(ctx context.Context, id rollout.CampaignID, host rollout
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the before-image of %s: %w", host, err)
+		return nil, &ReadError{fmt.Sprintf("read the before-image of %s", host), err}
 	}
 	e, err := j.event(ctx, id, seq)
 	if err != nil {
-		return nil, fmt.Errorf("read the before-image of %s: %w", host, err)
+		return nil, &ReadError{fmt.Sprintf("read the before-image of %s", host), err}
 	}
 	if image := imageOf(&e); image != nil && e.Host == host {
 		return image, nil

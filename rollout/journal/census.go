@@ -93,7 +93,7 @@ func (j *Journal) Census(ctx context.Context, host rollout.HostID) (rollout.Cens
 		err = json.Unmarshal(body, &c)
 	}
 	if err != nil {
-		return c, fmt.Errorf("read the census of %s: %w", host, err)
+		return c, &ReadError{fmt.Sprintf("read the census of %s", host), err}
 	}
 	return c, nil
 }
@@ -125,7 +125,7 @@ func (r Record) withCensus(c rollout.Census) Record {
 func (j *Journal) Censuses(ctx context.Context) (map[rollout.HostID]rollout.Census, error) {
 	rows, err := j.read.QueryContext(ctx, "SELECT host, body FROM census")
 	if err != nil {
-		return nil, fmt.Errorf("read the censuses: %w", err)
+		return nil, &ReadError{"read the censuses", err}
 	}
 	defer rows.Close()
 	all := map[rollout.HostID]rollout.Census{}
@@ -137,12 +137,12 @@ func (j *Journal) Censuses(ctx context.Context) (map[rollout.HostID]rollout.Cens
 			err = json.Unmarshal(body, &c)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the census of %s: %w", host, err)
+			return nil, &ReadError{fmt.Sprintf("read the census of %s", host), err}
 		}
 		all[host] = c
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read the censuses: %w", err)
+		return nil, &ReadError{"read the censuses", err}
 	}
 	return all, nil
 }

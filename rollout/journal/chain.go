@@ -96,7 +96,7 @@ func (w *walker) failed(err error) error {
 	if damaged(err) {
 		return &ChainError{w.campaign, w.seq + 1, "the database file is damaged there"}
 	}
-	return fmt.Errorf("read the journal of %s: %w", w.campaign, err)
+	return &ReadError{fmt.Sprintf("read the journal of %s", w.campaign), err}
 }
 
 // decode is the event of a link. Fields that this program does not know stay in
@@ -162,7 +162,7 @@ func (j *Journal) HostEvents(ctx context.Context, id rollout.CampaignID, host ro
 	return func(yield func(rollout.Event, error) bool) {
 		links, err := j.linksOf(ctx, id, host)
 		if err != nil {
-			yield(rollout.Event{}, fmt.Errorf("read the journal of %s: %w", id, err))
+			yield(rollout.Event{}, &ReadError{fmt.Sprintf("read the journal of %s", id), err})
 			return
 		}
 		for _, l := range links {
@@ -196,7 +196,7 @@ func (j *Journal) linksOf(ctx context.Context, id rollout.CampaignID, host rollo
 func (j *Journal) Verify(ctx context.Context, id rollout.CampaignID) error {
 	view, err := j.read.BeginTx(ctx, j.db.oneView()) // of events and head
 	if err != nil {
-		return fmt.Errorf("read the journal of %s: %w", id, err)
+		return &ReadError{fmt.Sprintf("read the journal of %s", id), err}
 	}
 	defer view.Rollback()
 	var tx querier = view
@@ -248,14 +248,14 @@ func (j *Journal) Latest(ctx context.Context, id rollout.CampaignID, host rollou
 	}
 	rows, err := j.read.QueryContext(ctx, query+" ORDER BY seq DESC LIMIT ?", append(args, limit)...)
 	if err != nil {
-		return nil, fmt.Errorf("read the journal of %s: %w", id, err)
+		return nil, &ReadError{fmt.Sprintf("read the journal of %s", id), err}
 	}
 	defer rows.Close()
 	var events []rollout.Event
 	for rows.Next() {
 		l := link{campaign: id}
 		if err := rows.Scan(&l.seq, &l.host, &l.body); err != nil {
-			return nil, fmt.Errorf("read the journal of %s: %w", id, err)
+			return nil, &ReadError{fmt.Sprintf("read the journal of %s", id), err}
 		}
 		e, err := l.decode()
 		if err != nil {
@@ -264,7 +264,7 @@ func (j *Journal) Latest(ctx context.Context, id rollout.CampaignID, host rollou
 		events = append(events, e)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read the journal of %s: %w", id, err)
+		return nil, &ReadError{fmt.Sprintf("read the journal of %s", id), err}
 	}
 	return events, nil
 }

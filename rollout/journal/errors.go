@@ -28,6 +28,54 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // Hint is what to do about it.
 func (e *WriteError) Hint() string { return troubleOf(e.Err).hint }
 
+// ReadError is something that could not be read from the database.
+type ReadError struct {
+	Op  string
+	Err error
+}
+
+func (e *ReadError) Error() string {
+	if what, _, known := knownTrouble(e.Err); known {
+		return e.Op + ": " + what
+	}
+	return e.Op + ": " + e.Err.Error()
+}
+
+// Unwrap gives the database's own error.
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// Hint is what to do about it.
+func (e *ReadError) Hint() string {
+	var inner interface{ Hint() string }
+	if errors.As(e.Err, &inner) {
+		return inner.Hint()
+	}
+	if _, hint, known := knownTrouble(e.Err); known {
+		return hint
+	}
+	return "try again; if it stays, wavelock journal verify says whether the database is damaged"
+}
+
+// Passes tells whether waiting helps, as for a server that restarts.
+func (e *ReadError) Passes() bool { return lost(e.Err) }
+
+func knownTrouble(err error) (what, hint string, known bool) {
+	t, known := ofSQLite(err)
+	if !known {
+		t, known = postgresTrouble(err)
+	}
+	return t.what, t.hint, known
+}
+
+func ofSQLite(err error) (trouble, bool) {
+	code, ok := codeOf(err)
+	if !ok {
+		return trouble{}, false
+	}
+	t, known := troubles[code]
+	return t, known
+}
+
 // trouble is a database's error in the words of somebody who has to mend it.
 type trouble struct{ what, hint string }
 
@@ -46,13 +94,8 @@ var troubles = map[int]trouble{
 }
 
 func troubleOf(err error) trouble {
-	if code, ok := codeOf(err); ok {
-		if t, known := troubles[code]; known {
-			return t
-		}
-	}
-	if t, known := postgresTrouble(err); known {
-		return t
+	if what, hint, known := knownTrouble(err); known {
+		return trouble{what, hint}
 	}
 	t := trouble{err.Error(), "nothing was done that is not in the journal; mend the database and run again"}
 	switch {

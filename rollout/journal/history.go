@@ -96,7 +96,7 @@ func classOf(r Record) rollout.Class {
 // they became known. Each is checked against the one before it.
 func (j *Journal) History(ctx context.Context, after int64) iter.Seq2[rollout.ClassChange, error] {
 	return func(yield func(rollout.ClassChange, error) bool) {
-		fail := func(err error) { yield(rollout.ClassChange{}, fmt.Errorf("read the history of the coverage: %w", err)) }
+		fail := func(err error) { yield(rollout.ClassChange{}, &ReadError{"read the history of the coverage", err}) }
 		n, hash := after, []byte(nil)
 		if after > 0 {
 			if err := j.read.QueryRowContext(ctx, "SELECT hash FROM class_change WHERE n = ?", after).Scan(&hash); err != nil {
@@ -163,7 +163,7 @@ func (j *Journal) historyHash(ctx context.Context, query string, args ...any) (n
 	var raw []byte
 	err = j.read.QueryRowContext(ctx, query, args...).Scan(&n, &raw)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, "", fmt.Errorf("read the history of the coverage: %w", err)
+		return 0, "", &ReadError{"read the history of the coverage", err}
 	}
 	return n, hex.EncodeToString(raw), nil
 }
@@ -174,7 +174,7 @@ func (j *Journal) HashAt(ctx context.Context, id rollout.CampaignID, seq int64) 
 	var raw []byte
 	err := j.read.QueryRowContext(ctx, "SELECT hash FROM event WHERE campaign = ? AND seq = ?", string(id), seq).Scan(&raw)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("read the journal of %s: %w", id, err)
+		return "", &ReadError{fmt.Sprintf("read the journal of %s", id), err}
 	}
 	return hex.EncodeToString(raw), nil
 }
@@ -183,7 +183,7 @@ func (j *Journal) HashAt(ctx context.Context, id rollout.CampaignID, seq int64) 
 // revision. It reads what the writer made of them, not the observations.
 func (j *Journal) Summaries(ctx context.Context, after int64) (some []rollout.Summary, rev int64, err error) {
 	fail := func(err error) ([]rollout.Summary, int64, error) {
-		return nil, after, fmt.Errorf("read the summaries of hosts: %w", err)
+		return nil, after, &ReadError{"read the summaries of hosts", err}
 	}
 	rows, err := j.read.QueryContext(ctx, "SELECT rev, summary, CASE WHEN summary IS NULL THEN body END FROM host WHERE rev > ? ORDER BY rev, id", after)
 	if err != nil {
@@ -253,7 +253,7 @@ func (j *Journal) Host(ctx context.Context, id rollout.HostID) (r Record, ok boo
 		err = json.Unmarshal(body, &r)
 	}
 	if err != nil {
-		return r, false, fmt.Errorf("read what is known of %s: %w", id, err)
+		return r, false, &ReadError{fmt.Sprintf("read what is known of %s", id), err}
 	}
 	return r, true, nil
 }

@@ -119,7 +119,7 @@ func (j *Journal) EachHost(ctx context.Context) iter.Seq2[Record, error] {
 				}
 			}
 			if err != nil {
-				yield(Record{}, fmt.Errorf("read the known hosts: %w", err))
+				yield(Record{}, &ReadError{"read the known hosts", err})
 			}
 			if err != nil || len(some) < hostsAtOnce {
 				return
@@ -161,7 +161,7 @@ func (j *Journal) Version(ctx context.Context) (string, error) {
 	var events, hosts int64
 	err := j.read.QueryRowContext(ctx, "SELECT (SELECT CAST(coalesce(sum(seq), 0) AS BIGINT) FROM campaign), (SELECT coalesce(max(rev), 0) FROM host)").Scan(&events, &hosts)
 	if err != nil {
-		return "", fmt.Errorf("read how far the journal is: %w", err)
+		return "", &ReadError{"read how far the journal is", err}
 	}
 	return fmt.Sprintf("%d.%d", events, hosts), nil
 }
@@ -169,7 +169,7 @@ func (j *Journal) Version(ctx context.Context) (string, error) {
 // HostCount is how many hosts are known.
 func (j *Journal) HostCount(ctx context.Context) (n int, err error) {
 	if err := j.read.QueryRowContext(ctx, "SELECT count(*) FROM host").Scan(&n); err != nil {
-		return 0, fmt.Errorf("count the known hosts: %w", err)
+		return 0, &ReadError{"count the known hosts", err}
 	}
 	return n, nil
 }

@@ -76,13 +76,13 @@ func newMigrator(cfg Config, db *sql.DB) (*migrator, error) {
 func (k schemaKind) migrator(cfg Config, db *sql.DB) (*migrator, error) {
 	files, err := fs.Sub(migrations, k.folder)
 	if err != nil {
-		return nil, fmt.Errorf("read the migrations: %w", err)
+		return nil, &ReadError{"read the migrations", err}
 	}
 	queue := goose.NewGoMigration(2, &goose.GoFunc{RunDB: k.river}, nil)
 	p, err := goose.NewProvider(k.dialect, db, files, goose.WithGoMigrations(queue),
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
-		return nil, fmt.Errorf("read the migrations: %w", err)
+		return nil, &ReadError{"read the migrations", err}
 	}
 	all := p.ListSources()
 	return &migrator{kind: k, cfg: cfg, db: db, goose: p, newest: all[len(all)-1].Version}, nil

@@ -211,8 +211,8 @@ func (p *postgresDB) keepOwning(ctx context.Context, conn *pgx.Conn) {
 				_ = conn.Close(context.WithoutCancel(ctx)) // it is lost
 			}
 			var err error
-			if conn, err = p.lockOwner(ctx); err != nil && ctx.Err() == nil {
-				p.cfg.Log.Warn("the lock of the coordinator was lost and is taken again", "err", err)
+			if conn, err = p.lockOwner(ctx); err != nil && !lost(err) && ctx.Err() == nil { // that the server is gone others say
+				p.cfg.Log.Warn("the lock of the coordinator was lost, and cannot be taken again yet", "err", err)
 			}
 		}
 		select {

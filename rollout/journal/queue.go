@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -152,7 +153,7 @@ func unended(ctx context.Context, tx querier) ([]river.InsertManyParams, error) 
 func (j *Journal) zones(ctx context.Context) ([]rollout.Zone, error) {
 	rows, err := j.read.QueryContext(ctx, "SELECT zones FROM campaign")
 	if err != nil {
-		return nil, fmt.Errorf("read the zones: %w", err)
+		return nil, &ReadError{"read the zones", err}
 	}
 	defer rows.Close()
 	zones := []rollout.Zone{""}
@@ -164,7 +165,7 @@ func (j *Journal) zones(ctx context.Context) ([]rollout.Zone, error) {
 			err = json.Unmarshal([]byte(text), &some)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the zones: %w", err)
+			return nil, &ReadError{"read the zones", err}
 		}
 		zones = append(zones, some...)
 	}
@@ -258,7 +259,8 @@ func (w *worker) panicked() error {
 	return nil
 }
 
-// riverLog lets River's warnings through. Its other remarks are not for users.
+// riverLog lets River's warnings through. Its other remarks are not for users, and neither is that each of its parts has
+// met the same server that is gone: the journal says that once, see register.
 func riverLog(log *slog.Logger) *slog.Logger {
 	return slog.New(warnings{log.Handler()}).With("part", "queue")
 }
@@ -267,6 +269,25 @@ type warnings struct{ slog.Handler }
 
 func (h warnings) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+}
+
+func (h warnings) Handle(ctx context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if (a.Key == "err" || a.Key == "error") && ofLostServer(a.Value.String()) {
+			r.Level = slog.LevelDebug
+		}
+		return r.Level >= slog.LevelWarn
+	})
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// ofLostServer reports whether a text of pgx, which is all that River hands on, tells of a connection that was lost.
+func ofLostServer(text string) bool {
+	return slices.ContainsFunc([]string{"failed to connect to", "connection refused", "terminating connection", "SQLSTATE 57P", "unexpected EOF", "connection reset by peer", "conn closed", "broken pipe"},
+		func(sign string) bool { return strings.Contains(text, sign) })
 }
 
 func (h warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{h.Handler.WithAttrs(a)} }

@@ -54,14 +54,20 @@ func (j *Journal) register(ctx context.Context, zones []rollout.Zone) (wait func
 		defer close(ended)
 		ticker := time.NewTicker(beatEvery)
 		defer ticker.Stop()
+		mute := false
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				if err := beat(); err != nil {
-					j.cfg.Log.Warn("no sign of life could be given", "err", err)
-				}
+			}
+			switch err := beat(); {
+			case err != nil && !mute:
+				mute = true
+				j.cfg.Log.Warn("this process can give no sign of life, and begins nothing until it can", "err", &WriteError{Op: "reach the journal", Err: err})
+			case err == nil && mute:
+				mute = false
+				j.cfg.Log.Warn("this process gives signs of life again, and goes on")
 			}
 		}
 	}()
@@ -75,7 +81,7 @@ func (j *Journal) register(ctx context.Context, zones []rollout.Zone) (wait func
 
 // Workers are the processes that gave a sign of life lately.
 func (j *Journal) Workers(ctx context.Context) ([]Worker, error) {
-	fail := func(err error) ([]Worker, error) { return nil, fmt.Errorf("list the workers: %w", err) }
+	fail := func(err error) ([]Worker, error) { return nil, &ReadError{"list the workers", err} }
 	rows, err := j.read.QueryContext(ctx, "SELECT id, zones, "+j.db.clock()+" - beat FROM worker WHERE beat > "+j.db.clock()+" - ? ORDER BY id", int64(deadAfter/time.Second))
 	if err != nil {
 		return fail(err)
@@ -105,7 +111,7 @@ func (j *Journal) Orphans(ctx context.Context, id rollout.CampaignID) ([]rollout
 	if !j.db.shared() {
 		return nil, nil
 	}
-	fail := func(err error) ([]rollout.Job, error) { return nil, fmt.Errorf("look for dead workers: %w", err) }
+	fail := func(err error) ([]rollout.Job, error) { return nil, &ReadError{"look for dead workers", err} }
 	if _, err := j.write.ExecContext(ctx, "DELETE FROM worker WHERE beat <= "+j.db.clock()+" - ?", int64(deadAfter/time.Second)); err != nil {
 		return fail(err)
 	}

@@ -42,7 +42,7 @@ func (j *Journal) Snapshot(ctx context.Context, id rollout.CampaignID) ([]byte, 
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the snapshot of %s: %w", id, err)
+		return nil, &ReadError{fmt.Sprintf("read the snapshot of %s", id), err}
 	}
 	e, err := j.event(ctx, id, seq)
 	if err != nil {

@@ -105,7 +105,7 @@ func readStandings(ctx context.Context, q querier, query string, args ...any) (m
 func (j *Journal) Drifts(ctx context.Context) ([]rollout.Drift, error) {
 	known, err := readStandings(ctx, j.read, "SELECT host, body FROM standing WHERE open > 0")
 	if err != nil {
-		return nil, fmt.Errorf("read the drifts: %w", err)
+		return nil, &ReadError{"read the drifts", err}
 	}
 	var open []rollout.Drift
 	for _, s := range known {
@@ -119,14 +119,14 @@ func (j *Journal) Drifts(ctx context.Context) ([]rollout.Drift, error) {
 func (j *Journal) Busy(ctx context.Context) (map[rollout.HostID]bool, error) {
 	rows, err := j.read.QueryContext(ctx, "SELECT DISTINCT host FROM host_run WHERE running <> ''")
 	if err != nil {
-		return nil, fmt.Errorf("read which hosts are worked on: %w", err)
+		return nil, &ReadError{"read which hosts are worked on", err}
 	}
 	defer rows.Close()
 	busy := map[rollout.HostID]bool{}
 	for rows.Next() {
 		var id rollout.HostID
 		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("read which hosts are worked on: %w", err)
+			return nil, &ReadError{"read which hosts are worked on", err}
 		}
 		busy[id] = true
 	}
