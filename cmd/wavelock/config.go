@@ -68,13 +68,15 @@ type Directory struct {
 
 // Credential is who we are. The secret is never in the file itself.
 type Credential struct {
-	Kind         string   `yaml:"kind"`          // ntlm, kerberos, windows (the account that this program runs as) simple (LDAP over TLS only) or basic (WinRM over HTTPS only)
+	Kind         string   `yaml:"kind"`          // ntlm, kerberos, windows (the account that this program runs as), simple (LDAP over TLS only), basic or certificate (both for WinRM over HTTPS only)
 	User         string   `yaml:"user"`          // CORP\name or name@corp.example
 	PasswordFile string   `yaml:"password_file"` // what is in it is the password
 	PasswordEnv  string   `yaml:"password_env"`  // name of an environment variable that holds it
 	Keytab       string   `yaml:"keytab"`        // of kind kerberos
 	CCache       string   `yaml:"ccache"`        // of kind kerberos; tickets that kinit got
 	KDCs         []string `yaml:"kdcs"`          // host:port; empty: found by DNS
+	Certificate  string   `yaml:"certificate"`   // of kind certificate; PEM file, with the intermediates after it
+	Key          string   `yaml:"key"`           // of kind certificate; PEM file with its private key, not encrypted
 }
 
 // Tier gives a credential to some hosts. What is given of OU, role and zone has to fit all together.
@@ -232,6 +234,7 @@ func (c Config) validate() error {
 	}
 	reader, ok := c.Credentials[c.Directory.Credential]
 	bad(!ok, "directory.credential: there is no credential %q", c.Directory.Credential)
+	bad(reader.Kind == "certificate", "directory.credential: a client certificate is for WinRM over HTTPS only")
 	bad(reader.Kind == "basic", "directory.credential: Basic is for WinRM over HTTPS; a simple bind over TLS is kind: simple")
 	for name, cr := range c.Credentials {
 		if err := cr.validate(); err != nil {
@@ -286,6 +289,9 @@ func (c Credential) validate() error {
 	if c.Kind != "kerberos" && c.Keytab+c.CCache != "" {
 		return errors.New("keytab and ccache are for kind: kerberos")
 	}
+	if c.Kind != "certificate" && c.Certificate+c.Key != "" {
+		return errors.New("certificate and key are for kind: certificate")
+	}
 	switch c.Kind {
 	case "ntlm", "simple", "basic":
 		if c.User == "" {
@@ -299,8 +305,15 @@ func (c Credential) validate() error {
 		if c.User != "" || sources > 0 || len(c.KDCs) > 0 {
 			return errors.New("kind: windows is the account that this program runs as; it takes no user and no secret")
 		}
+	case "certificate":
+		if c.User != "" || sources > 0 || len(c.KDCs) > 0 {
+			return errors.New("kind: certificate takes no user and no password: each host maps the certificate to one of its accounts")
+		}
+		if c.Certificate == "" || c.Key == "" {
+			return errors.New("certificate and key: both files are needed")
+		}
 	default:
-		return fmt.Errorf("kind: %q is not ntlm, kerberos, windows, basic or simple", c.Kind)
+		return fmt.Errorf("kind: %q is not ntlm, kerberos, windows, certificate, basic or simple", c.Kind)
 	}
 	return nil
 }

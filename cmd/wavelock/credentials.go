@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -89,6 +90,8 @@ func (a *app) login(cfg Config, name string) (logon.Login, error) {
 			return nil, fmt.Errorf("credential %q: %w", name, err)
 		}
 		return l, nil
+	case "certificate":
+		return a.certificate(cfg, name, c)
 	}
 	domain, user := splitUser(c.User)
 	password, err := a.secret(cfg, name, c)
@@ -101,7 +104,22 @@ func (a *app) login(cfg Config, name string) (logon.Login, error) {
 	case "basic":
 		return logon.Basic(c.User, password), nil
 	}
-	return nil, failWith(exitUsage, "use kind: ntlm, kerberos, windows or basic", "credential %q is of kind %s, which Windows hosts do not take", name, c.Kind)
+	return nil, failWith(exitUsage, "use kind: ntlm, kerberos, windows, certificate or basic", "credential %q is of kind %s, which Windows hosts do not take", name, c.Kind)
+}
+
+// certificate logs on with a pair of files.
+func (a *app) certificate(cfg Config, name string, c Credential) (logon.Login, error) {
+	key := cfg.path(c.Key)
+	pair, err := tls.LoadX509KeyPair(cfg.path(c.Certificate), key)
+	if err != nil {
+		return nil, failWith(exitUsage, "see credentials."+name+" in the configuration; both files are PEM, and the key has no passphrase", "credential %q: %w", name, err)
+	}
+	a.warnOpen(key)
+	l, err := logon.Certificate(pair)
+	if err != nil {
+		return nil, fmt.Errorf("credential %q: %w", name, err)
+	}
+	return l, nil
 }
 
 func (a *app) kerberos(cfg Config, name string, c Credential) (logon.Login, error) {

@@ -144,6 +144,42 @@ func (c *clinic) ticket(ctx context.Context, name, host string) error {
 	return err
 }
 
+// certificates reads each credential of that kind, and looks whether it can still be used.
+func (c *clinic) certificates(context.Context) checkup {
+	var names []string
+	for name, cr := range c.cfg.Credentials {
+		if cr.Kind == "certificate" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var fit []string
+	for _, name := range names {
+		login, err := c.a.login(c.cfg, name)
+		if err != nil {
+			return failOf(err)
+		}
+		const next = "renew it, and see that the issuer is still the one of the hosts' certmapping"
+		leaf, now := logon.ClientCertificate(login).Leaf, c.a.now()
+		switch left := leaf.NotAfter.Sub(now); {
+		case now.Before(leaf.NotBefore) || left < 0:
+			return fail(next, "credential %q: %s is valid from %s to %s only", name, login.Principal(), leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly))
+		case logon.UserPrincipalName(leaf) == "":
+			return fail("issue one with the user's UPN as a subject alternative name", "credential %q: %s has no UPN, by which a host could map it", name, login.Principal())
+		case left < 14*24*time.Hour:
+			return warn(next, "credential %q: %s expires on %s", name, login.Principal(), leaf.NotAfter.Format(time.DateOnly))
+		}
+		fit = append(fit, fmt.Sprintf("%s until %s", login.Principal(), leaf.NotAfter.Format(time.DateOnly)))
+	}
+	if len(fit) == 0 {
+		return checkup{}
+	}
+	if c.cfg.Credentials[hostsCredential].Kind == "certificate" {
+		return warn("give hosts another kind until they have HTTPS, and this one to a tier", "%s; it is for HTTPS only, and a host that has only HTTP cannot be secured with it", strings.Join(fit, ", "))
+	}
+	return ok("%s, for HTTPS only", strings.Join(fit, ", "))
+}
+
 // rights looks whether the account may read what is needed, by reading it.
 func (c *clinic) rights(ctx context.Context) checkup {
 	if c.dir == nil {

@@ -41,6 +41,8 @@ where the password is, or that you are asked for it.`,
 	f.StringVar(&o.PasswordEnv, "password-env", "", "environment variable with the password")
 	f.StringVar(&o.Keytab, "keytab", "", "Kerberos key table")
 	f.StringVar(&o.CCache, "ccache", "", "Kerberos credential cache")
+	f.StringVar(&o.Certificate, "hosts-certificate", "", "client certificate that the hosts are logged on to with, over HTTPS only (PEM)")
+	f.StringVar(&o.Key, "hosts-key", "", "its private key (PEM)")
 	f.StringVar(&o.CAFile, "ca-file", "", "PEM file with the root of the controllers' certificates (default: the system's roots)")
 	f.StringVar(&o.Template, "template", "", "certificate template (default: WinRMHTTPS, or the only one for servers)")
 	f.BoolVar(&o.Force, "force", false, "replace a configuration that is there")
@@ -53,7 +55,7 @@ type initOptions struct {
 	Domain, Site, Resolver                            string
 	Kind, User                                        string
 	PasswordFile, PasswordEnv, Keytab, CCache, CAFile string
-	Template                                          string
+	Template, Certificate, Key                        string
 	Force                                             bool
 }
 
@@ -67,6 +69,11 @@ func (a *app) init(ctx context.Context, o initOptions) error {
 	cfg, err := o.config(a.config)
 	if err != nil {
 		return err
+	}
+	if o.Certificate != "" {
+		if _, err := a.login(cfg, hostsCredential); err != nil {
+			return err
+		}
 	}
 	d, err := a.reach(ctx, &cfg)
 	if err != nil {
@@ -100,9 +107,9 @@ func (a *app) inquire(o *initOptions) error {
 		needed, given bool
 	}{
 		{&o.Domain, "--domain", "DNS name of the domain", ownDomain(), true, false},
-		{&o.User, "--user", `account, as CORP\name or name@corp.example`, "", o.CCache == "", false},
+		{&o.User, "--user", `account, as CORP\name or name@corp.example`, "", o.CCache == "", o.Kind == "windows"},
 		{&o.PasswordFile, "--password-file", "name of a file with its password (empty: you are asked)", "", false,
-			o.PasswordEnv != "" || o.Keytab != "" || o.CCache != ""},
+			o.PasswordEnv != "" || o.Keytab != "" || o.CCache != "" || o.Kind == "windows"},
 	}
 	f, ok := a.in.(*os.File)
 	asking := ok && term.IsTerminal(int(f.Fd()))
@@ -168,7 +175,7 @@ func (o initOptions) config(file string) (Config, error) {
 		return cfg, err
 	}
 	cfg.dir, cfg.Resolver = dir, o.Resolver
-	for _, p := range []*string{&o.PasswordFile, &o.Keytab, &o.CCache, &o.CAFile} {
+	for _, p := range []*string{&o.PasswordFile, &o.Keytab, &o.CCache, &o.CAFile, &o.Certificate, &o.Key} {
 		if *p, err = relativeTo(dir, *p); err != nil {
 			return cfg, err
 		}
@@ -176,6 +183,9 @@ func (o initOptions) config(file string) (Config, error) {
 	cfg.Directory = Directory{Domain: strings.ToLower(strings.TrimSuffix(o.Domain, ".")), Site: o.Site, CAFile: o.CAFile, LDAPS: true, Credential: "directory"}
 	c := Credential{Kind: o.Kind, User: o.User, PasswordFile: o.PasswordFile, PasswordEnv: o.PasswordEnv, Keytab: o.Keytab, CCache: o.CCache}
 	cfg.Credentials = map[string]Credential{"directory": c, hostsCredential: c}
+	if o.Certificate+o.Key != "" {
+		cfg.Credentials[hostsCredential] = Credential{Kind: "certificate", Certificate: o.Certificate, Key: o.Key}
+	}
 	if err := cfg.validate(); err != nil {
 		return cfg, failWith(exitUsage, "see wavelock init --help", "%w", err)
 	}

@@ -98,6 +98,10 @@ credentials:
     {{- if $c.CCache}}
     ccache: {{q $c.CCache}}
     {{- end}}
+    {{- if $c.Certificate}}
+    certificate: {{q $c.Certificate}}
+    key: {{q $c.Key}}
+    {{- end}}
 {{- end}}
 
 # Other credentials for some hosts; the first that fits is taken.

@@ -24,6 +24,10 @@ func TestKindsOfCredentials(t *testing.T) {
 		"that, with a secret":        {Credential{Kind: "windows", PasswordEnv: "X"}, "takes no user"},
 		"what there is not":          {Credential{Kind: "credssp", User: "a"}, "ntlm, kerberos, windows"},
 		"simple, for the directory":  {Credential{Kind: "simple", User: "a"}, ""},
+		"a certificate":              {Credential{Kind: "certificate", Certificate: "c", Key: "k"}, ""},
+		"a certificate without key":  {Credential{Kind: "certificate", Certificate: "c"}, "both files"},
+		"a certificate of a user":    {Credential{Kind: "certificate", Certificate: "c", Key: "k", User: "a"}, "takes no user"},
+		"a key for NTLM":             {Credential{Kind: "ntlm", User: "a", Key: "k"}, "kind: certificate"},
 		"Kerberos with nobody in it": {Credential{Kind: "kerberos"}, "ccache"},
 	} {
 		err := c.validate()

@@ -33,6 +33,7 @@ func (r Relay) validate(c Config, bad func(wrong bool, format string, args ...an
 	cr, known := c.Credentials[r.Credential]
 	bad(used && !known, "relay.credential: there is no credential %q, and the policy has hosts whose route is relay", r.Credential)
 	bad(known && cr.Kind == "simple", "relay.credential: a simple bind is for LDAP only")
+	bad(known && cr.Kind == "certificate", "relay.credential: a client certificate is for WinRM over HTTPS only")
 	bad(known && cr.Kind == "basic", "relay.credential: Basic is for WinRM over HTTPS only")
 	bad(known && cr.Kind == "windows", "relay.credential: %q is the account that this program runs as, which the relay cannot use; give it a keytab or a password of its own", r.Credential)
 	bad(known && cr.Kind == "ntlm" && !r.AllowNTLM, "relay.credential: %q is NTLM, whose answers are not verified; use Kerberos, or set relay.allow_ntlm", r.Credential)

@@ -26,6 +26,8 @@ func (h *Host) configCall(c *call) answer {
 		return h.enumerate(c, items)
 	case resource == "/listener":
 		return h.listenerCall(c, verb)
+	case resource == mappingResource:
+		return h.mappingCall(c, verb)
 	}
 	s := sectionOf(resource)
 	switch {

@@ -82,6 +82,7 @@ type Host struct {
 	awaited   []signer // keys whose requests wait for their certificates
 	shells    map[string]*shell
 	pulls     map[string][]object
+	mappings  []mapping         // of client certificates to accounts
 	services  map[string]string // lower-case name to state; what differs from the common list
 	booted    time.Time
 	closed    bool

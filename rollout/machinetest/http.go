@@ -33,7 +33,7 @@ type session struct {
 
 	mu     sync.Mutex
 	accept *logontest.Conn
-	basic  string          // the account, when it came by Basic
+	basic  string          // the account, when it came by Basic or by certificate
 	gone   <-chan struct{} // closed when nobody waits for the answer any more
 }
 
@@ -124,6 +124,9 @@ func (h *Host) unauthorized(w http.ResponseWriter, token string) {
 // authenticate takes the Authorization header. It answers false when it has
 // answered the request.
 func (h *Host) authenticate(w http.ResponseWriter, r *http.Request, s *session, header string) bool {
+	if header == mutualScheme {
+		return h.mutual(w, r, s)
+	}
 	scheme, encoded, _ := strings.Cut(header, " ")
 	token, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 	if err != nil {

@@ -182,7 +182,11 @@ func (h *Host) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		s.der = der
 	}
 	cert := tls.Certificate{Certificate: append([][]byte{der}, h.chain(der)...), PrivateKey: key}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}, nil
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
+	if h.asksForCertificate(hello) {
+		config.ClientAuth = tls.RequestClientCert
+	}
+	return config, nil
 }
 
 // chain are the intermediates of the certificate, from the store CA.
@@ -210,9 +214,11 @@ func (h *Host) InstallCA(der []byte) {
 	h.reg.Set(caKey+`\`+thumbprint(der), Value{Name: "Blob", Type: Binary, Data: blobOf(der, "", false)})
 }
 
+func bindingPath(port int) string { return fmt.Sprintf(`%s\0.0.0.0:%d`, bindingKey, port) }
+
 // bound is the thumbprint of the binding of the HTTPS port.
 func (h *Host) bound() string {
-	v, _ := h.reg.Get(fmt.Sprintf(`%s\0.0.0.0:%d`, bindingKey, h.cfg.HTTPSPort), "SslCertHash")
+	v, _ := h.reg.Get(bindingPath(h.cfg.HTTPSPort), "SslCertHash")
 	return strings.ToUpper(hex.EncodeToString(v.Data))
 }
 

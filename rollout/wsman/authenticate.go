@@ -10,9 +10,6 @@ import (
 	"wavelock/ldapdisco/logon"
 )
 
-// certificateScheme is the Authorization of a client whose TLS certificate is mapped to an account, DSP0226 C.3.
-const certificateScheme = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
-
 // maxLegs is how many tokens we send in one logon: NTLM has two, Kerberos one.
 const maxLegs = 5
 
@@ -26,9 +23,6 @@ type credentials struct {
 // authenticate makes the security context of a new connection with empty requests: no message is sent before it stands.
 func (s *Session) authenticate(ctx context.Context, w *wire) (credentials, error) {
 	login := s.target.Login
-	if login == nil {
-		return s.prove(ctx, w, credentials{authorization: certificateScheme})
-	}
 	report, err := logon.Try(ctx, login)
 	if err != nil {
 		return credentials{}, s.refused(&answer{}, err)
@@ -61,7 +55,10 @@ func (s *Session) logOn(ctx context.Context, w *wire, login logon.Login) (creden
 		return credentials{}, s.refused(&answer{}, err)
 	}
 	s.handshakes.Add(1)
-	if x.Scheme() == logon.SchemeBasic {
+	switch x.Scheme() {
+	case logon.SchemeCertificate:
+		return s.prove(ctx, w, credentials{authorization: logon.SchemeCertificate})
+	case logon.SchemeBasic:
 		token, _, err := x.Next(ctx, nil)
 		if err != nil {
 			return credentials{}, s.refused(&answer{}, err)
@@ -162,19 +159,26 @@ func (s *Session) prove(ctx context.Context, w *wire, c credentials) (credential
 
 // refused makes the error of a logon; the answer counts if it is a refusal.
 func (s *Session) refused(a *answer, reason error) error {
-	e := &AuthError{Host: s.target.Host, Principal: s.principal(), Err: reason}
+	e := &AuthError{Host: s.target.Host, Principal: s.target.Login.Principal(), Err: reason}
+	if reason == nil && logon.ClientCertificate(s.target.Login) != nil {
+		e.Err = errUnmapped
+	}
 	if a.status/100 == 4 {
 		e.Status, e.Offered = a.status, offered(a)
 	}
 	return e
 }
 
-func (s *Session) principal() string {
-	if s.target.Login == nil {
-		return "the client certificate"
-	}
-	return s.target.Login.Principal()
+// unmapped is the advice where a certificate is refused: nothing of what goes for passwords helps.
+type unmapped struct{}
+
+func (unmapped) Error() string { return "the certificate is not taken" }
+func (unmapped) Hint() string {
+	return "the host needs Certificate=true in winrm/config/service/auth, an enabled entry for the certificate's UPN and issuer in " +
+		"winrm/config/service/certmapping whose account and password are right, and the issuer's chain among its roots"
 }
+
+var errUnmapped = unmapped{}
 
 // responseToken finds the host's token of our scheme, nil if there is none.
 func responseToken(a *answer, scheme string) []byte {

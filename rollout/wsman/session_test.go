@@ -2,13 +2,10 @@ package wsman_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -378,40 +375,6 @@ func TestConnectionFailuresAreTyped(t *testing.T) {
 		if _, err := wsman.Open(t.Context(), bad); err == nil {
 			t.Errorf("%s: opened", name)
 		}
-	}
-}
-
-func TestAClientCertificateLogsOn(t *testing.T) {
-	var seen []string
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen = append(seen, r.Header.Get("Authorization"))
-		if len(r.TLS.PeerCertificates) == 0 || r.Header.Get("Authorization") != "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual" {
-			w.WriteHeader(401)
-			return
-		}
-		b, _ := io.ReadAll(r.Body)
-		_, body := shellReplies(first(actionRE, string(b)), string(b))
-		w.Header().Set("Content-Type", soapType)
-		io.WriteString(w, wrap("x", first(messageRE, string(b)), body))
-	}))
-	srv.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
-	srv.StartTLS()
-	defer srv.Close()
-	config := srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	config.ServerName, config.Certificates = "example.com", srv.TLS.Certificates
-	target := wsman.Target{Host: hostName, Address: srv.Listener.Addr().String(), TLS: config}
-	s, err := wsman.Open(t.Context(), target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if _, err := s.Get(t.Context(), wsman.Config("service")); err != nil || len(seen) != 2 {
-		t.Fatal(err, seen)
-	}
-	target.TLS.Certificates = nil
-	target.TLS.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
-	if _, err := wsman.Open(t.Context(), target); !authError(err) {
-		t.Fatal(err)
 	}
 }
 

@@ -18,8 +18,7 @@ type Target struct {
 	Host    string      // full name: for the SPN, TLS and the To header
 	Address string      // ip:port to connect to
 	TLS     *tls.Config // nil: HTTP with sealed messages
-	// Login opens the security context. Nil with a client certificate in TLS: the certificate is mapped to an account.
-	Login logon.Login
+	Login   logon.Login // who we are
 
 	Timeout     time.Duration // of one request and its answer; 30 s when zero
 	MaxResponse int64         // bytes of an answer; 4 MiB when zero
@@ -50,7 +49,7 @@ func (t Target) complete() (Target, error) {
 	if _, _, err := net.SplitHostPort(t.Address); err != nil {
 		return t, fmt.Errorf("address of %s: %w", t.Host, err)
 	}
-	if t.Login == nil && (t.TLS == nil || len(t.TLS.Certificates) == 0 && t.TLS.GetClientCertificate == nil) {
+	if t.Login == nil {
 		return t, errors.New("a login is needed for " + t.Host)
 	}
 	if t.Timeout <= 0 {
@@ -71,9 +70,6 @@ func (t Target) complete() (Target, error) {
 	if t.Dial == nil {
 		t.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
-	if t.Login == nil && t.TLS.MinVersion > tls.VersionTLS12 {
-		return t, errors.New("a logon by certificate needs TLS 1.2 for " + t.Host)
-	}
 	if t.TLS != nil {
 		t.TLS = t.TLS.Clone()
 		if t.TLS.ServerName == "" {
@@ -83,10 +79,16 @@ func (t Target) complete() (Target, error) {
 			t.TLS.MinVersion = tls.VersionTLS12
 		}
 		t.TLS.NextProtos = nil // NTLM and Kerberos live on an HTTP/1.1 connection
-		if t.Login == nil {
+		if c := logon.ClientCertificate(t.Login); c != nil {
+			if t.TLS.MinVersion > tls.VersionTLS12 {
+				return t, errors.New("a logon by certificate needs TLS 1.2 for " + t.Host)
+			}
 			// http.sys asks for the certificate when it has read our request: by renegotiation, or in TLS 1.3 by an
 			// authentication after the handshake, which crypto/tls does not have.
 			t.TLS.MaxVersion, t.TLS.Renegotiation = tls.VersionTLS12, tls.RenegotiateOnceAsClient
+			// The authorities that the host names are not looked at: many name none that matter, and what it thinks of
+			// our certificate is an answer, while silence would look as if we had none.
+			t.TLS.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
 		}
 	}
 	return t, nil
