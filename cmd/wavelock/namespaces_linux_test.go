@@ -87,19 +87,14 @@ func settle(t *testing.T, zone rollout.Zone, n int, links string, ways []netip.A
 	return s
 }
 
-// namespacesOrSkip is for root on a system that lets it make network namespaces. It changes the system's network for the
-// time of the test, so it has to be asked for.
-func namespacesOrSkip(t *testing.T) {
+// mayChangeSystem is for root on a system that lets it do what the test needs. It changes the system for the time of the
+// test, so it has to be asked for.
+func mayChangeSystem(t *testing.T, try func() error) {
 	t.Helper()
-	if os.Getenv("WAVELOCK_NAMESPACES") == "" {
-		t.Skip("WAVELOCK_NAMESPACES is not set: this test makes network namespaces, links and routes")
+	if os.Getenv("WAVELOCK_SYSTEM") == "" {
+		t.Skip("WAVELOCK_SYSTEM is not set: this test makes network namespaces, links, routes or mounts")
 	}
-	name := fmt.Sprintf("wl%d-try", os.Getpid())
-	err := ip("netns", "add", name)
-	if err == nil {
-		err = ip("netns", "del", name)
-	}
-	switch {
+	switch err := try(); {
 	case err != nil && os.Getenv("WAVELOCK_REQUIRE_PEERS") == "":
 		t.Skip(err)
 	case err != nil:
@@ -110,7 +105,13 @@ func namespacesOrSkip(t *testing.T) {
 // TestWorkersInNetworksOfTheirOwn has a worker for each of three zones. From where it lives, only the computers of its
 // zone and the database, over TLS, can be reached: neither other zones nor the directory, DNS or the CA.
 func TestWorkersInNetworksOfTheirOwn(t *testing.T) {
-	namespacesOrSkip(t)
+	mayChangeSystem(t, func() error {
+		name := fmt.Sprintf("wl%d-try", os.Getpid())
+		if err := ip("netns", "add", name); err != nil {
+			return err
+		}
+		return ip("netns", "del", name)
+	})
 	server, err := postgrestest.New(t.Context())
 	if errors.Is(err, postgrestest.ErrMissing) && os.Getenv("WAVELOCK_REQUIRE_PEERS") == "" {
 		t.Skip(err)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -98,7 +100,12 @@ func troubleOf(err error) trouble {
 		return trouble{what, hint}
 	}
 	t := trouble{err.Error(), "nothing was done that is not in the journal; mend the database and run again"}
+	const diskFull = syscall.Errno(0x70) // ERROR_DISK_FULL of Windows
 	switch {
+	case errors.Is(err, syscall.ENOSPC), runtime.GOOS == "windows" && errors.Is(err, diskFull):
+		return troubles[sqlite3.SQLITE_FULL]
+	case errors.Is(err, syscall.EROFS):
+		return troubles[sqlite3.SQLITE_READONLY]
 	case errors.Is(err, fs.ErrNotExist):
 		t.hint = "make the folder first, or name another one"
 	case errors.Is(err, fs.ErrPermission):
