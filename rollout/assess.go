@@ -196,7 +196,7 @@ func essentialsRead(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool
 }
 
 func questionsRead(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
-	missing := slices.Concat(unread("policy", o.Policy), unread("services", o.Services), unread("peers", o.Peers), unread("undo", o.Undo), unread("other uses", o.Uses))
+	missing := slices.Concat(unread("policy", o.Policy), unread("clock", o.System), unread("settings", o.Service), unread("services", o.Services), unread("peers", o.Peers), unread("undo", o.Undo), unread("other uses", o.Uses))
 	switch {
 	case len(missing) == 0:
 		return Finding{}, false

@@ -62,6 +62,9 @@ func Next(run HostRun, now time.Time) Step {
 	if s, end := forbidden(run, now); end {
 		return s
 	}
+	if s, end := taken(run, now); end {
+		return s
+	}
 	step := nextOf(run, now)
 	if step.Kind != StepFinish && run.Done[step.Kind] >= 3 {
 		return run.stuck(step.Kind, now)
@@ -282,12 +285,31 @@ func nextClose(run HostRun, now time.Time) Step {
 	if run.undoMayBeSpent() {
 		return run.lookAtUndo()
 	}
-	return Step{Kind: StepRemoveHTTP, Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint}
+	return Step{Kind: StepRemoveHTTP, Campaign: string(run.Campaign), Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint, Until: run.armedUntil()}
 }
 
 // armed reports whether this run armed the undo, so lately that there is time left to confirm.
 func (run HostRun) armed(now time.Time) bool {
-	return !run.ArmedAt.IsZero() && !now.Before(run.ArmedAt) && now.Sub(run.ArmedAt) < run.Policy.UndoAfter.D()/2
+	return !run.ArmedAt.IsZero() && !now.Before(run.ArmedAt) && now.Before(run.armedUntil())
+}
+
+// armedUntil is when the undo that this run armed has half of its time left. What
+// needs it is begun before, or not at all: a worker may be stopped in between.
+func (run HostRun) armedUntil() time.Time { return run.ArmedAt.Add(run.Policy.UndoAfter.D() / 2) }
+
+// taken ends the action on a host in the middle of somebody else's removal of HTTP:
+// another controller with a journal of its own. Two that arm and disarm the one undo
+// of a host would leave it without any.
+func taken(run HostRun, now time.Time) (Step, bool) {
+	undo := run.Seen.Undo
+	if run.Action == ActObserve || run.Action == ActRestore || run.Dirty || !run.NarrowedAt.IsZero() {
+		return Step{}, false
+	}
+	if !undo.Known || !undo.Value.Active() || undo.Value.Campaign == string(run.Campaign) {
+		return Step{}, false
+	}
+	return finishUntil(Deferred, ReasonOtherCampaign, fmt.Sprintf("the undo on the host is armed by the campaign %s", undo.Value.Campaign),
+		now.Add(max(run.Policy.DeferFor.D(), run.lookAgain()))), true
 }
 
 // undoMayBeSpent reports whether the host was proved on a new connection after its

@@ -131,6 +131,23 @@ func failed(k StepKind, r Reason, mod func(*Failure)) *Failure {
 	return f
 }
 
+// Two controllers, each with a journal of its own, meet on one host.
+func TestAHostInTheMiddleOfAnotherCampaignIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for _, act := range []ActionKind{ActSecure, ActQuiesce, ActClose, ActRenew} {
+		r := closing()
+		r.Action, r.Policy.Quiesce, r.Dirty, r.ArmedAt, r.Proof, r.Done = act, Duration(time.Hour), false, time.Time{}, nil, map[StepKind]int{StepInspect: 1}
+		r.Seen.Undo.Value.Campaign = "autumn"
+		if s := Next(r, epoch); s.Kind != StepFinish || s.Outcome != Deferred || s.Reason != ReasonOtherCampaign || !s.Again.After(epoch.Add(r.Policy.UndoAfter.D()/2)) {
+			t.Errorf("%s: %+v", act, s)
+		}
+		r.Seen.Undo.Value.Campaign = string(r.Campaign)
+		if s := Next(r, epoch); s.Reason == ReasonOtherCampaign {
+			t.Errorf("%s: our own undo: %+v", act, s)
+		}
+	}
+}
+
 func TestWhenHTTPMayBeRemoved(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -154,6 +171,9 @@ func TestWhenHTTPMayBeRemoved(t *testing.T) {
 			r.ArmedAt, r.Proof.At, r.Seen.At = epoch.Add(-2*time.Minute), epoch.Add(-time.Minute), epoch.Add(-3*time.Minute)
 		}, StepInspect, ""},
 		"an undo armed in the future was armed by a broken clock": {func(r *HostRun) { r.ArmedAt = epoch.Add(time.Minute) }, StepArm, ""},
+		"an undo that somebody switched off is armed":             {func(r *HostRun) { r.Seen.Undo.Value.Disabled = true }, StepArm, ""},
+		"the spent undo of another campaign is no obstacle":       {func(r *HostRun) { r.Seen.Undo.Value = Undo{Armed: true, Campaign: "autumn"} }, StepArm, ""},
+		"once we have written here, it is ours to end":            {func(r *HostRun) { r.Seen.Undo.Value.Campaign, r.Dirty = "autumn", true }, StepRemoveHTTP, ""},
 		"an undo without its task is armed":                       {func(r *HostRun) { r.Seen.Undo.Value.Task = false }, StepArm, ""},
 		"an undo that was not seen is looked for again":           {func(r *HostRun) { r.Seen.Undo = Unseen[Undo]("denied") }, StepInspect, ""},
 		"without an image in the journal, one is kept":            {func(r *HostRun) { r.Image = nil }, StepSaveImage, ""},

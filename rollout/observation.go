@@ -257,11 +257,12 @@ func (o Observation) winner(value string) string {
 type Undo struct {
 	Armed    bool   `json:"armed"`
 	Campaign string `json:"campaign,omitempty"`
-	Task     bool   `json:"task"` // the scheduled task exists
+	Task     bool   `json:"task"`               // the scheduled task exists
+	Disabled bool   `json:"disabled,omitempty"` // somebody has switched the task off
 }
 
 // Active reports whether the host would really put HTTP back by itself.
-func (u Undo) Active() bool { return u.Armed && u.Task }
+func (u Undo) Active() bool { return u.Armed && u.Task && !u.Disabled }
 
 // BeforeImage is what a host looked like before this program first wrote to it.
 // It is kept twice: in the journal and on the host.

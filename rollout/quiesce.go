@@ -62,7 +62,7 @@ func narrow(run HostRun, want pki.Thumbprint, now time.Time) Step {
 	case run.undoMayBeSpent():
 		return run.lookAtUndo()
 	}
-	return Step{Kind: StepNarrow, Port: run.Policy.HTTPPort, Keep: keep, At: now}
+	return Step{Kind: StepNarrow, Campaign: string(run.Campaign), Port: run.Policy.HTTPPort, Keep: keep, At: now, Until: run.armedUntil()}
 }
 
 // keep are our addresses as the host sees them: behind address translation they

@@ -75,6 +75,7 @@ type Step struct {
 	UndoAfter  time.Duration  `json:"undo_after,omitempty"`
 	Kept       bool           `json:"kept,omitempty"`  // arm: HTTP is gone already; its way back is in the before-image
 	At         time.Time      `json:"at,omitzero"`     // arm, narrow: when it was decided; the undo fires no earlier than UndoAfter later
+	Until      time.Time      `json:"until,omitzero"`  // remove, narrow: it is not begun later, as the undo may fire by then
 	Image      *BeforeImage   `json:"image,omitempty"` // save-image, put-back
 
 	// Of a StepFinish:

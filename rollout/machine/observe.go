@@ -176,7 +176,7 @@ func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation, bri
 }
 
 // readRegistry is the bulk of it: one command for six parts.
-func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observation, task bool, taskErr error) {
+func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observation, u rollout.Undo, taskErr error) {
 	res, err := d.run(ctx, bulkQuery(bulkKeys))
 	var parts [][]regKey
 	if err == nil {
@@ -206,7 +206,6 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 		o.Undo = rollout.Unseen[rollout.Undo](taskErr.Error())
 		return
 	}
-	u := rollout.Undo{Task: task}
 	for _, k := range parts[5] {
 		if strings.EqualFold(k.path, `SOFTWARE\wavelock\undo`) {
 			u.Campaign = k.text("armed")
@@ -430,15 +429,16 @@ func (m *Machine) isOurs(address string) bool {
 	return err == nil && local.Addr().Unmap() == a.Unmap()
 }
 
-func readTask(ctx context.Context, s *wsman.Session) (bool, error) {
+// readTask answers of the undo whether its task is there, and whether it was switched off.
+func readTask(ctx context.Context, s *wsman.Session) (task rollout.Undo, err error) {
 	q := wsman.Query{WQL: "select * from MSFT_ScheduledTask where TaskName='" + undoTask + "'"}
 	for e, err := range s.Enumerate(ctx, wsman.WMI(taskNamespace, "*"), q) {
 		if err != nil {
-			return false, err
+			return task, err
 		}
 		if strings.EqualFold(e.Value("TaskPath"), taskFolder) {
-			return true, nil
+			task.Task, task.Disabled = true, e.Value("State") == taskDisabled
 		}
 	}
-	return false, nil
+	return task, nil
 }

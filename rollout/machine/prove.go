@@ -113,6 +113,9 @@ func (m *Machine) removeHTTP(ctx context.Context, step rollout.Step) (rollout.Re
 	if d == nil || !d.proved || !d.session.Secure() {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("HTTP is deleted over a proved HTTPS session only"))
 	}
+	if err := m.stillArmed(ctx, d, step); err != nil {
+		return rollout.Result{}, err
+	}
 	err := d.session.Delete(ctx, listenerOf(rollout.HTTP))
 	var fault *wsman.Fault
 	if err != nil && (!errors.As(err, &fault) || !fault.IsNotFound()) {

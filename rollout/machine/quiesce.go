@@ -24,6 +24,9 @@ func (m *Machine) narrow(ctx context.Context, step rollout.Step) (rollout.Result
 	if err != nil {
 		return rollout.Result{}, err
 	}
+	if err := m.stillArmed(ctx, d, step); err != nil {
+		return rollout.Result{}, err
+	}
 	rule, err := m.addRule(ctx, d, line)
 	if err != nil {
 		return rollout.Result{}, err

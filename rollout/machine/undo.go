@@ -21,6 +21,7 @@ const (
 
 	taskRunning   = 0x41301
 	taskNotYetRun = 0x41303
+	taskDisabled  = "1" // State of MSFT_ScheduledTask
 )
 
 // action is an action of a task: an executable of the system and its arguments.
@@ -160,13 +161,13 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 		return rollout.Result{}, err
 	}
 	if !u.Active() || u.Campaign != step.Campaign {
-		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("read back: armed %v for %q, task %v", u.Armed, u.Campaign, u.Task))
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("read back: armed %v for %q, task %v, switched off %v", u.Armed, u.Campaign, u.Task, u.Disabled))
 	}
 	return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(u)}}, nil
 }
 
 func readUndo(ctx context.Context, s *wsman.Session) (rollout.Undo, error) {
-	task, err := readTask(ctx, s)
+	u, err := readTask(ctx, s)
 	if err != nil {
 		return rollout.Undo{}, err
 	}
@@ -174,8 +175,31 @@ func readUndo(ctx context.Context, s *wsman.Session) (rollout.Undo, error) {
 	if err != nil {
 		return rollout.Undo{}, err
 	}
-	c := out.Value("sValue")
-	return rollout.Undo{Armed: c != "", Campaign: c, Task: task}, nil
+	u.Campaign = out.Value("sValue")
+	u.Armed = u.Campaign != ""
+	return u, nil
+}
+
+// stillArmed asks the host for the undo in the moment before it is needed. Between the
+// decision and here a worker may have been stopped for longer than the undo waits, and
+// on the other side somebody may have disabled the task, or armed it for himself.
+func (m *Machine) stillArmed(ctx context.Context, d *door, step rollout.Step) error {
+	u, err := readUndo(ctx, d.session)
+	if err != nil {
+		return err
+	}
+	var why error
+	switch {
+	case u.Armed && u.Campaign != step.Campaign:
+		why = fmt.Errorf("the undo is armed by the campaign %q by now", u.Campaign)
+	case !u.Active():
+		why = fmt.Errorf("the undo would not fire any more: armed %v, task %v, switched off %v", u.Armed, u.Task, u.Disabled)
+	case !m.cfg.Now().Before(step.Until):
+		why = fmt.Errorf("too late: the undo may fire soon, and this had to be begun by %s", step.Until.UTC().Format(time.DateTime))
+	default:
+		return nil
+	}
+	return &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.ReasonUndoNotArmed, Transient: true, Err: why}
 }
 
 // disarm takes the undo away, over the session that proved HTTP to be gone or
@@ -184,6 +208,13 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 	d := m.doors[rollout.HTTPS]
 	if d == nil || m.confirmed == nil || d.session != m.confirmed {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("the undo is disarmed only over the session that proved HTTP to be gone or narrowed"))
+	}
+	out, err := registry(ctx, d.session, "GetStringValue", undoKey, "armed")
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	if by := out.Value("sValue"); by != "" && by != step.Campaign {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonOtherCampaign, fmt.Errorf("the undo is armed by the campaign %q: it is not ours to take away", by))
 	}
 	if err := deleteTask(ctx, d.session, undoTask); err != nil {
 		return rollout.Result{}, err

@@ -37,6 +37,17 @@ var meddlings = map[string]func(*Host){
 	},
 	// A configuration is pushed by Desired State Configuration.
 	"configure": func(h *Host) { h.files[`c:\windows\system32\configuration\current.mof`] = []byte("encrypted") },
+	// Somebody switches the tasks off that he does not know.
+	"disable-tasks": func(h *Host) {
+		for _, t := range h.tasks {
+			t.def.Settings.Enabled = new(bool)
+		}
+	},
+	// Another controller arms the undo for its own campaign.
+	"arm-elsewhere": func(h *Host) {
+		h.reg.SetText(`SOFTWARE\wavelock\undo`, "armed", "elsewhere")
+		h.registerTask(`\wavelock\undo`, `<Task xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task"><Triggers><BootTrigger/></Triggers><Actions><Exec><Command>net.exe</Command><Arguments>start winrm</Arguments></Exec></Actions></Task>`, true)
+	},
 	// The computer gets another name, and was not restarted yet.
 	"rename": func(h *Host) {
 		const key = `SYSTEM\CurrentControlSet\Control\ComputerName\`
@@ -57,7 +68,8 @@ var meddlings = map[string]func(*Host){
 var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 
 // Meddle does something to the computer that nobody here asked for: enable-remoting,
-// link-policy, drop-https, widen-rule, collect-events, configure or rename.
+// link-policy, drop-https, widen-rule, collect-events, configure,
+// disable-tasks, arm-elsewhere or rename.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {

@@ -181,6 +181,9 @@ func (h *Host) schedule(t *task, tr *trigger, wait time.Duration) {
 		if h.tasks[strings.ToLower(t.path)] != t || !end.IsZero() && h.now().After(end) {
 			return // deleted, or past its end: it is never started again
 		}
+		if off(t.def.Settings.Enabled) {
+			return
+		}
 		h.run(t)
 		if interval > 0 && h.tasks[strings.ToLower(t.path)] == t {
 			h.after(interval, fire)

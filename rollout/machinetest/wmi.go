@@ -194,7 +194,11 @@ var classes = map[string]func(*Host) []instance{
 	"root/microsoft/windows/taskscheduler/msft_scheduledtask": func(h *Host) (list []instance) {
 		for _, t := range h.tasks {
 			i := strings.LastIndexByte(t.path, '\\')
-			list = append(list, instance{{"State", "3"}, {"TaskName", t.path[i+1:]}, {"TaskPath", t.path[:i+1]}, {"URI", t.path}})
+			state := "3" // ready
+			if on := t.def.Settings.Enabled; on != nil && !*on {
+				state = "1"
+			}
+			list = append(list, instance{{"State", state}, {"TaskName", t.path[i+1:]}, {"TaskPath", t.path[:i+1]}, {"URI", t.path}})
 		}
 		return list
 	},

@@ -1,0 +1,105 @@
+package machine_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"wavelock/rollout"
+	"wavelock/rollout/machine"
+)
+
+// upTo takes a host through the first steps of close, each on its own, and stops
+// before the removal.
+func (b *bench) upTo(m *machine.Machine, arm rollout.Step) rollout.Step {
+	b.t.Helper()
+	do := func(s rollout.Step) rollout.Result {
+		b.t.Helper()
+		res, err := m.Do(b.t.Context(), s)
+		if err != nil {
+			b.t.Fatalf("%s: %v", s.Kind, err)
+		}
+		return res
+	}
+	seen := do(rollout.Step{Kind: rollout.StepInspect}).Seen
+	var thumb = seen.Listeners.Value[1].Thumbprint
+	do(rollout.Step{Kind: rollout.StepProve, Thumbprint: thumb, Port: 5986})
+	do(arm)
+	return rollout.Step{Campaign: arm.Campaign, Port: 5985, Thumbprint: thumb, Keep: []string{"127.0.0.1"}, Until: time.Now().Add(time.Minute)}
+}
+
+// What a worker that was stopped between the decision and the act must not do.
+func TestNothingIsTakenAwayWithoutTheUndo(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		between func(*bench, *rollout.Step)
+		works   bool
+	}{
+		"an undo that is armed":                    {func(*bench, *rollout.Step) {}, true},
+		"an undo that somebody switched off":       {func(b *bench, _ *rollout.Step) { b.meddle("disable-tasks") }, false},
+		"an undo that is somebody else's by now":   {func(b *bench, _ *rollout.Step) { b.meddle("arm-elsewhere") }, false},
+		"a worker that was stopped for a while":    {func(_ *bench, s *rollout.Step) { s.Until = time.Now().Add(-time.Second) }, false},
+		"a step that does not say how long it has": {func(_ *bench, s *rollout.Step) { s.Until = time.Time{} }, false},
+	} {
+		for _, kind := range []rollout.StepKind{rollout.StepRemoveHTTP, rollout.StepNarrow} {
+			t.Run(string(kind)+" with "+name, func(t *testing.T) {
+				t.Parallel()
+				b := setup(t)
+				b.want(rollout.ActSecure, rollout.Passed)
+				m, err := b.fleet.Open(t.Context(), b.host)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer m.Close()
+				step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", UndoAfter: time.Minute})
+				step.Kind = kind
+				tc.between(b, &step)
+				_, err = m.Do(t.Context(), step)
+				var f *rollout.Failure
+				if tc.works != (err == nil) || err != nil && (!errors.As(err, &f) || f.Reason != rollout.ReasonUndoNotArmed) {
+					t.Fatalf("%v", err)
+				}
+				b.doors(!tc.works || kind == rollout.StepNarrow, true)
+				if narrowed := len(b.blockRules()) > 0; narrowed != (tc.works && kind == rollout.StepNarrow) {
+					t.Errorf("HTTP is narrowed: %v", narrowed)
+				}
+			})
+		}
+	}
+}
+
+func (b *bench) meddle(what string) {
+	b.t.Helper()
+	if err := b.win.Meddle(what); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// Two controllers with journals of their own meet on one host.
+func TestTheUndoOfAnotherCampaignStays(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.want(rollout.ActSecure, rollout.Passed)
+	m, err := b.fleet.Open(t.Context(), b.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", UndoAfter: time.Minute})
+	for _, k := range []rollout.StepKind{rollout.StepRemoveHTTP, rollout.StepProveClosed} {
+		step.Kind, step.Port = k, 5986
+		if _, err := m.Do(t.Context(), step); err != nil {
+			t.Fatalf("%s: %v", k, err)
+		}
+	}
+	b.meddle("arm-elsewhere")
+	step.Kind = rollout.StepDisarm
+	_, err = m.Do(t.Context(), step)
+	var f *rollout.Failure
+	if !errors.As(err, &f) || f.Reason != rollout.ReasonOtherCampaign || len(b.win.TaskNames()) != 1 {
+		t.Errorf("%v, tasks %v", err, b.win.TaskNames())
+	}
+	if end, steps, _ := b.do(rollout.ActClose); end.Outcome != rollout.Deferred || end.Reason != rollout.ReasonOtherCampaign {
+		t.Errorf("close ended %s (%s: %s) after %v", end.Outcome, end.Reason, end.Detail, steps)
+	}
+}
