@@ -62,6 +62,7 @@ var checks = []check{
 	noOtherHTTPClient, // somebody would lose the way in
 	clientsMoved,      // who was seen on HTTP may not get through to HTTPS
 	watchedEnough,     // who is not there now may come once a night
+	listensAsPlanned,  // another port's clients are not seen, and its undo would not know when it is done
 	httpsPortFree,     // another product's TLS binding is not ours to take
 	notRevoked,        // a renewal is due
 	localRulesApply,   // else the rule for 5986 does nothing
@@ -103,17 +104,18 @@ func Assess(h Host, o Observation, p Policy, now time.Time) Assessment {
 // waivable reports whether a person may overrule the finding. Whose computer it
 // is, and whether it and what it listens on were seen, are not matters of opinion.
 func waivable(r Reason) bool {
-	return r != ReasonWrongHost && r != ReasonNotObserved && r != ReasonAccessDenied && r != ReasonNotReadable
+	return r != ReasonOddListener && r != ReasonWrongHost && r != ReasonNotObserved && r != ReasonAccessDenied && r != ReasonNotReadable
 }
 
-// ClassOf is the host's coverage. A door that answers counts whatever the host
-// says of its listeners; a door that is silent proves nothing.
+// ClassOf is the host's coverage. An open HTTP port counts whatever the host says
+// of its listeners. An open HTTPS port does only if one of them can be what
+// answers there: any program may speak TLS. A door that is silent proves nothing.
 func ClassOf(o Observation) Class {
 	http := o.HTTP.State == DoorOpen
 	if o.Listeners.Known {
 		http = http || slices.ContainsFunc(o.Listeners.Value, isDoor(HTTP))
 	}
-	https := o.HTTPS.State == DoorOpen
+	https := o.HTTPS.State == DoorOpen && (!o.Listeners.Known || slices.ContainsFunc(o.Listeners.Value, isDoor(HTTPS)))
 	switch {
 	case http && https:
 		return ClassBoth
@@ -262,6 +264,33 @@ func noOtherHTTPClient(_ Host, o Observation, p Policy, _ time.Time) (Finding, b
 	}
 	slices.Sort(others)
 	return blocker(ReasonHTTPClient, onlyClosing, "connected to %d right now: %s", p.HTTPPort, strings.Join(others, ", "))
+}
+
+// listensAsPlanned asks whether the listeners are those that the procedure knows how to replace, to remove and to bring
+// back: at most one of a transport, for every address, on the policy's port.
+func listensAsPlanned(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
+	for _, t := range []struct {
+		transport Transport
+		port      int
+		blocks    []ActionKind
+	}{{HTTPS, p.Port, everything}, {HTTP, p.HTTPPort, onlyClosing}} {
+		seen := 0
+		for _, l := range o.Listeners.Value {
+			if !isDoor(t.transport)(l) {
+				continue
+			}
+			seen++
+			switch {
+			case l.Port != t.port:
+				return blocker(ReasonOddListener, t.blocks, "the %s listener is on port %d, the policy's is %d", t.transport, l.Port, t.port)
+			case l.Address != "*":
+				return blocker(ReasonOddListener, t.blocks, "the %s listener on %d is for the address %q alone", t.transport, l.Port, l.Address)
+			case seen > 1:
+				return blocker(ReasonOddListener, t.blocks, "there is more than one %s listener", t.transport)
+			}
+		}
+	}
+	return Finding{}, false
 }
 
 func httpsPortFree(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {

@@ -169,6 +169,31 @@ var examinedHosts = map[string]examined{
 		func(_ *Host, o *Observation, p *Policy) {
 			p.Quiesce, o.Firewall = Duration(time.Hour), Unseen[Firewall]("denied")
 		}, nil},
+	"a firewall that does not say whom it turns away": {ReasonNoDropLog, []ActionKind{ActQuiesce},
+		func(_ *Host, o *Observation, p *Policy) {
+			p.Quiesce, o.Firewall.Value.Profiles[0].DropLog = Duration(time.Hour), ""
+		},
+		func(_ *Host, o *Observation, p *Policy) { // a profile that does not matter need not log
+			p.Quiesce, o.Firewall.Value.Profiles = Duration(time.Hour), append(slices.Clone(o.Firewall.Value.Profiles), FirewallProfile{Name: "public", Enabled: true, LocalMerge: true})
+		}},
+	"HTTP on another port": {ReasonOddListener, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) { o.Listeners.Value[0].Port = 8085 },
+		func(_ *Host, o *Observation, p *Policy) { o.Listeners.Value[0].Port, p.HTTPPort = 8085, 8085 }},
+	"HTTP on one address alone": {ReasonOddListener, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) { o.Listeners.Value[0].Address = "IP:10.0.0.1" }, nil},
+	"two HTTP listeners": {ReasonOddListener, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Listeners.Value = append(o.Listeners.Value, o.Listeners.Value[0])
+		},
+		func(_ *Host, o *Observation, _ *Policy) { // one of them is off
+			o.Listeners.Value = append(o.Listeners.Value, o.Listeners.Value[0])
+			o.Listeners.Value[0].Enabled = false
+		}},
+	"HTTPS on another port": {ReasonOddListener, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Listeners.Value[1].Port = 5987 },
+		func(_ *Host, o *Observation, _ *Policy) { // the one for old clients is not touched
+			o.Listeners.Value = append(o.Listeners.Value, Listener{Address: "*", Transport: HTTPS, Port: 443, Enabled: true, Source: SourceCompatibility})
+		}},
 	"a policy that makes local block rules inert": {ReasonLocalRulesInert, []ActionKind{ActQuiesce},
 		func(_ *Host, o *Observation, p *Policy) {
 			p.Quiesce, o.Firewall.Value.Profiles[0].LocalMerge, o.Firewall.Value.Rules[0].Policy = Duration(time.Hour), false, true
@@ -301,6 +326,21 @@ func TestChecks(t *testing.T) {
 				t.Errorf("the near-miss gives %+v", a.Findings)
 			}
 		})
+	}
+}
+
+// Any program may speak TLS on 5986: what counts is that WinRM has a listener for it.
+func TestClassOfSomebodyElsesTLS(t *testing.T) {
+	t.Parallel()
+	_, o := healthy()
+	o.HTTPS = Door{State: DoorOpen}
+	o.Listeners.Value = slices.DeleteFunc(o.Listeners.Value, isDoor(HTTPS))
+	if c := ClassOf(o); c != ClassHTTPOnly {
+		t.Errorf("a host without an HTTPS listener is %s", c)
+	}
+	o.HTTP, o.Listeners.Value = Door{State: DoorRefused}, nil
+	if c := ClassOf(o); c != ClassUnknown {
+		t.Errorf("a host without any listener is %s", c)
 	}
 }
 

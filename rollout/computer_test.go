@@ -201,7 +201,7 @@ func (c *computer) bindings() []Binding {
 }
 
 func (c *computer) firewall() Firewall {
-	f := Firewall{Profiles: []FirewallProfile{{Name: "domain", Enabled: true, BlockIn: c.blocked, LocalMerge: true}}}
+	f := Firewall{Profiles: []FirewallProfile{{Name: "domain", Enabled: true, BlockIn: c.blocked, LocalMerge: true, DropLog: `c:\drops.log`}}}
 	if c.rule {
 		f.Rules = append(f.Rules, FirewallRule{Name: RuleNamePrefix + "https-5986", Allow: true, Active: true, Ports: []string{"5986"}})
 	}

@@ -115,7 +115,7 @@ func (d *decider) rollBack() {
 func (d *decider) windDown(why string) {
 	room, left := d.p.Waves[0].InFlight-d.s.inFlight, 0
 	for id, h := range d.s.all() {
-		if h.mustReturn() {
+		if h.mustReturn() || h.shut() {
 			left++
 			d.restore(id, h, &room, why)
 		}
@@ -328,6 +328,10 @@ func (d *decider) again(n int, room *int) {
 			d.wake(h.Again)
 			continue
 		}
+		if d.spent(h) && h.shut() {
+			d.restore(id, h, room, "HTTP is narrowed on it, and it was deferred too often")
+			continue
+		}
 		if d.spent(h) || *room <= 0 || d.d.Hold != "" || !d.inTime(h) || !d.roomFor(id) {
 			continue
 		}
@@ -349,7 +353,7 @@ func (d *decider) close(n, open int) {
 	}
 	last := n == len(d.s.Waves)
 	if last {
-		left := slices.DeleteFunc(d.s.Waiting(), func(id HostID) bool { return d.spent(d.s.Hosts[id]) })
+		left := slices.DeleteFunc(d.s.Waiting(), func(id HostID) bool { h := d.s.Hosts[id]; return d.spent(h) && !h.shut() })
 		if len(left) > 0 {
 			d.hold("%d hosts wait for something else: unreachable, their policy or their CA", len(left))
 			return

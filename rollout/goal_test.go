@@ -79,6 +79,7 @@ func TestGoalsLeaveOutWhoHasNothingToDo(t *testing.T) {
 		s.Observation.HTTP.State, s.Observation.HTTPS.State = DoorOpen, DoorRefused
 		if class == ClassBoth {
 			s.Observation.HTTPS.State = DoorOpen
+			s.Observation.Listeners.Value = append(s.Observation.Listeners.Value, Listener{Address: "*", Transport: HTTPS, Port: 5986, Enabled: true})
 		}
 		return s
 	}

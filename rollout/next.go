@@ -180,11 +180,19 @@ func unreachable(run HostRun, now time.Time) (Step, bool) {
 	return finishUntil(Deferred, reason, detail, now.Add(run.Policy.DeferFor.D())), true
 }
 
+// gone reports whether HTTP was removed and is not to be removed once more. A
+// removal that was begun may have done nothing: HTTP is open, the undo is armed
+// still, and who came meanwhile would lose the way in.
+func (run HostRun) gone() bool {
+	_, open := run.Seen.listener(HTTP)
+	return run.Removed && (!open || run.Seen.Undo.Known && !run.Seen.Undo.Value.Active())
+}
+
 // forbidden ends the action when a check forbids it. Once HTTP is gone, only the
 // question whose computer this is can still stop the procedure.
 func forbidden(run HostRun, now time.Time) (Step, bool) {
 	a := Assess(run.Host, *run.Seen, run.Policy, now)
-	if run.Action == ActRestore || run.Removed {
+	if run.Action == ActRestore || run.gone() {
 		if f, wrong := a.Blocking(ActSecure); wrong && f.Reason == ReasonWrongHost {
 			return notRestored(run, f.Reason, f.Detail, now), true
 		}

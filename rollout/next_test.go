@@ -110,6 +110,28 @@ func closing() HostRun {
 		Proof: proofAt(epoch, false), ArmedAt: epoch, Done: map[StepKind]int{StepInspect: 1, StepProve: 1, StepArm: 1}}
 }
 
+// A removal that was begun may have done nothing. What is new on the host since then stops the next one.
+func TestRemovalThatDidNothing(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*HostRun)
+		want   Reason
+	}{
+		"a client came": {func(r *HostRun) { r.Seen.Peers = Saw([]Peer{{Address: "198.51.100.7", Port: 5985}}) }, ReasonHTTPClient},
+		"a policy came": {func(r *HostRun) { r.Seen.Policy = Saw(WinRMPolicy{AllowAutoConfig: &yes}) }, ReasonGPOListener},
+	} {
+		r := closing()
+		r.Removed = true
+		if s := Next(r, epoch.Add(time.Second)); s.Kind != StepRemoveHTTP {
+			t.Fatalf("without it, next is %s", s.Kind)
+		}
+		tc.change(&r)
+		if s := Next(r, epoch.Add(time.Second)); s.Outcome != Failed || s.Reason != tc.want {
+			t.Errorf("%s: next is %s (%s %s)", name, s.Kind, s.Outcome, s.Reason)
+		}
+	}
+}
+
 // closed is the same run after the removal.
 func closed() HostRun {
 	r := closing()

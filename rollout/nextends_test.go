@@ -25,7 +25,7 @@ func TestStepsOfSecure(t *testing.T) {
 	}
 	listening := func(r *HostRun) {
 		enrolled(r)
-		r.Seen.Listeners.Value = append(r.Seen.Listeners.Value, Listener{Transport: HTTPS, Port: 5986, Enabled: true, Thumbprint: thumb})
+		r.Seen.Listeners.Value = append(r.Seen.Listeners.Value, Listener{Address: "*", Transport: HTTPS, Port: 5986, Enabled: true, Thumbprint: thumb})
 		r.Seen.Bindings.Value = []Binding{{Endpoint: "0.0.0.0:5986", Thumbprint: thumb, AppID: WinRMAppID}}
 		r.Dirty = true
 	}

@@ -181,6 +181,8 @@ type FirewallProfile struct {
 	Enabled    bool   `json:"enabled"`
 	BlockIn    bool   `json:"block_in"`
 	LocalMerge bool   `json:"local_merge"` // false makes every local rule inert
+	// DropLog is the file in which the firewall writes what it drops in this profile; empty: nowhere, as Windows has it.
+	DropLog string `json:"drop_log,omitempty"`
 }
 
 // FirewallRule is one rule.

@@ -85,8 +85,16 @@ func soak(run HostRun, now time.Time) Step {
 		return finish(Failed, ReasonTurnedAway, fmt.Sprintf("since %s: %s", run.NarrowedAt.UTC().Format(time.DateTime), strings.Join(who, ", ")))
 	}
 	end := run.NarrowedAt.Add(run.Policy.Quiesce.D())
-	if run.Done[StepNarrow] == 0 && run.Done[StepDisarm] == 0 && !now.Before(end) {
-		return finish(Passed, "", "")
+	if run.Done[StepNarrow] == 0 && run.Done[StepDisarm] == 0 {
+		_, blind := run.Policy.waived(ReasonNoDropLog, run.Host.ID, now)
+		switch unread := !run.Seen.Drops.Known && !blind; {
+		case unread && run.Done[StepInspect] <= run.Policy.Retries:
+			return Step{Kind: StepInspect, Brief: true, Why: "who was turned away was not read: " + run.Seen.Drops.Why}
+		case unread:
+			return finish(Failed, ReasonNoDropLog, run.Seen.Drops.Why)
+		case !now.Before(end):
+			return finish(Passed, "", "")
+		}
 	}
 	look := now.Add(max(run.Policy.PollFor.D(), run.Policy.Quiesce.D()/24, time.Second))
 	if end.After(now) && end.Before(look) {
@@ -167,6 +175,8 @@ func blockRuleWorks(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool
 			return blocker(ReasonFirewallOff, narrowing, "the firewall is off in the %s profile: HTTP cannot be narrowed", f.Name)
 		case !f.LocalMerge:
 			return blocker(ReasonLocalRulesInert, narrowing, "AllowLocalPolicyMerge is 0 in the %s profile: a local rule cannot narrow HTTP", f.Name)
+		case f.DropLog == "":
+			return blocker(ReasonNoDropLog, narrowing, "the %s profile does not log dropped packets: nobody would see who is turned away", f.Name)
 		}
 	}
 	return Finding{}, false

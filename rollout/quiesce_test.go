@@ -69,6 +69,16 @@ func TestStepsOfQuiesce(t *testing.T) {
 			over(r)
 			r.Seen.Drops = Saw([]Drop{{At: epoch.Add(-49 * time.Hour), Address: "192.0.2.9", Port: 5985}, {At: epoch, Address: "192.0.2.9", Port: 445}})
 		}, StepFinish, Passed, ""},
+		"a log that was not read is looked at again": {func(r *HostRun) { over(r); r.Seen.Drops = Unseen[[]Drop]("denied") }, StepInspect, "", ""},
+		"and then proves nothing": {func(r *HostRun) {
+			over(r)
+			r.Seen.Drops, r.Done[StepInspect] = Unseen[[]Drop]("the firewall does not log what it drops"), r.Policy.Retries+1
+		}, StepFinish, Failed, ReasonNoDropLog},
+		"unless somebody takes that upon himself": {func(r *HostRun) {
+			over(r)
+			r.Seen.Drops = Unseen[[]Drop]("the firewall does not log what it drops")
+			r.Policy.Waivers = []Waiver{{Reason: ReasonNoDropLog, By: "ann", Why: "the help desk listens"}}
+		}, StepFinish, Passed, ""},
 		"somebody who is still connected ends it": {func(r *HostRun) {
 			over(r)
 			r.Seen.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5985}}

@@ -43,6 +43,7 @@ const (
 	ReasonCertificateLogin      Reason = "certificate-login-tls13"
 	ReasonRenamePending         Reason = "rename-pending"
 	ReasonOddFilter             Reason = "odd-address-filter"
+	ReasonOddListener           Reason = "odd-listener"
 	ReasonOwnComputer           Reason = "own-computer"
 	ReasonPortTaken             Reason = "https-port-taken"
 	ReasonLocalRulesInert       Reason = "local-firewall-rules-inert"

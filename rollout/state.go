@@ -80,6 +80,12 @@ func (h HostState) mustReturn() bool {
 	return h.Running == "" && !h.Done && ((h.Outcome == Failed && h.Wrote) || h.Outcome == Unknown)
 }
 
+// shut reports whether HTTP is narrowed on a host that nobody works on. Its clients are turned away and its undo is
+// disarmed, so a campaign that goes no further takes the rule back first.
+func (h HostState) shut() bool {
+	return h.Running == "" && !h.Done && !h.Narrowed.IsZero() && h.Outcome != NeedsHuman
+}
+
 // settled reports whether the host needs nothing more in its wave.
 func (h HostState) settled() bool {
 	switch {
@@ -411,6 +417,9 @@ func (s *State) settle(h *HostState, e Event) {
 	h.Done = false
 	if e.Outcome != Pending && e.Outcome != Deferred && e.Outcome != Unknown {
 		h.Request = nil // it was used, or is given up
+	}
+	if e.Outcome == Restored { // also where nothing had to be done for it
+		h.Narrowed, h.Soaked = time.Time{}, false
 	}
 	switch e.Outcome {
 	case Passed:

@@ -199,12 +199,20 @@ func (l *Lab) addHost(i int, name, ou, os string) error {
 		Latency: l.cfg.Latency, Enroll: l.enroll, Clock: l.cfg.Clock, Log: l.cfg.Log,
 		LogShell: len(l.names)%3 > 0, TrustedHosts: map[bool]string{true: "*"}[len(l.names)%7 == 3]})
 	h.InstallCA(l.ca.Issuing())
+	h.Registry(logDrops)
 	if err := h.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	l.names = append(l.names, fqdn)
 	l.hosts[fqdn], l.records[fqdn], l.ous[fqdn] = h, address, ou
 	return nil
+}
+
+// logDrops is what a policy of the lab sets, as the guide says to do before a brown-out: Windows by itself logs nothing.
+func logDrops(r *machinetest.Registry) {
+	for _, profile := range []string{"DomainProfile", "PrivateProfile"} {
+		r.SetNum(`SOFTWARE\Policies\Microsoft\WindowsFirewall\`+profile+`\Logging`, "LogDroppedPackets", 1)
+	}
 }
 
 // makeDNS answers for every computer and for the domain controller, on UDP where

@@ -48,7 +48,10 @@ func TestEveryLineIsAGoldenOne(t *testing.T) {
 	log := &lineLog{Handler: slog.DiscardHandler}
 	b := setupWith(t, newCA(t), machine.Config{Log: slog.New(log)})
 	b.policy.Quiesce, b.policy.PollFor = rollout.Duration(time.Second), rollout.Duration(time.Second)
-	b.win.Registry(func(r *machinetest.Registry) { r.SetNum(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets", 1) })
+	b.win.Registry(func(r *machinetest.Registry) {
+		r.SetNum(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets", 1)
+		r.SetNum(firewallKey+`\StandardProfile\Logging`, "LogDroppedPackets", 1)
+	})
 	b.want(rollout.ActSecure, rollout.Passed)
 	b.want(rollout.ActQuiesce, rollout.Soaking)
 	time.Sleep(time.Until(b.narrowed.Add(time.Second)))

@@ -141,9 +141,9 @@ func findRule(name string) string {
 	return fmt.Sprintf(`reg query "HKLM\%s\FirewallRules" | findstr /l /c:"Name=%s|"`, firewallPolicy, name)
 }
 
-// dropsLine prints what the firewall's log says of the port. The path has passed checkLogPath.
+// dropsLine prints what the firewall's log and the one before it say of the port. The path has passed checkLogPath.
 func dropsLine(path string, port int) string {
-	return fmt.Sprintf(`type "%s" 2>nul | findstr /r /c:" DROP TCP [^ ]* [^ ]* [0-9]* %d "`, path, port)
+	return fmt.Sprintf(`type "%[1]s.old" "%[1]s" 2>nul | findstr /r /c:" DROP TCP [^ ]* [^ ]* [0-9]* %[2]d "`, path, port)
 }
 
 // bulkQuery is one command line that reads the keys of an inspection, and what the

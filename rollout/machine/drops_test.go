@@ -34,24 +34,35 @@ func TestDropLog(t *testing.T) {
 		return regKey{path: firewallPolicy + path, values: values}
 	}
 	on, off := regValue{"LogDroppedPackets", "REG_DWORD", "0x1"}, regValue{"LogDroppedPackets", "REG_DWORD", "0x0"}
-	file := func(s string) regValue { return regValue{"LogFilePath", "REG_EXPAND_SZ", s} }
+	file := regValue{"LogFilePath", "REG_EXPAND_SZ", `D:\logs\fw 1.log`}
 	const usual = `%systemroot%\system32\LogFiles\Firewall\pfirewall.log`
 	for name, tc := range map[string]struct {
-		keys []regKey
-		want string
-		bad  bool
+		local, policy []regKey
+		want          string
 	}{
-		"nothing":               {nil, "", false},
-		"off":                   {[]regKey{key(`\DomainProfile\Logging`, off)}, "", false},
-		"on":                    {[]regKey{key(`\DomainProfile\Logging`, on)}, usual, false},
-		"another profile":       {[]regKey{key(`\DomainProfile\Logging`, off), key(`\PublicProfile\Logging`, on)}, usual, false},
-		"another file":          {[]regKey{key(`\DomainProfile\Logging`, on, file(`D:\logs\fw 1.log`))}, `D:\logs\fw 1.log`, false},
-		"a file that is syntax": {[]regKey{key(`\DomainProfile\Logging`, on, file(`c:\x" & del c:\*`))}, "", true},
-		"a variable":            {[]regKey{key(`\DomainProfile\Logging`, on, file(`%comspec%\x`))}, "", true},
+		"nothing":                 {nil, nil, ""},
+		"off":                     {[]regKey{key(`\DomainProfile\Logging`, off)}, nil, ""},
+		"on":                      {[]regKey{key(`\DomainProfile\Logging`, on)}, nil, usual},
+		"another profile":         {[]regKey{key(`\DomainProfile\Logging`, off), key(`\PublicProfile\Logging`, on)}, nil, ""},
+		"another file":            {[]regKey{key(`\DomainProfile\Logging`, on, file)}, nil, file.data},
+		"the policy's word":       {[]regKey{key(`\DomainProfile\Logging`, off)}, []regKey{key(`\DomainProfile\Logging`, on)}, usual},
+		"the policy's other word": {[]regKey{key(`\DomainProfile\Logging`, on)}, []regKey{key(`\DomainProfile\Logging`, off)}, ""},
+		"the policy's file":       {[]regKey{key(`\DomainProfile\Logging`, on)}, []regKey{key(`\DomainProfile\Logging`, file)}, file.data},
 	} {
-		got, err := dropLog(tc.keys, nil)
-		if (err != nil) != tc.bad || (!tc.bad && got != tc.want) {
-			t.Errorf("%s: %q %v, want %q", name, got, err, tc.want)
+		if got := profiles(tc.local, tc.policy)[0].DropLog; got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+func TestLogPathIsNoSyntax(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]bool{
+		`%systemroot%\system32\LogFiles\Firewall\pfirewall.log`: true, `D:\logs\fw 1.log`: true,
+		`c:\x" & del c:\*`: false, `%comspec%\x`: false, `\\server\share\x`: false, "": false,
+	} {
+		if err := checkLogPath(path); (err == nil) != want {
+			t.Errorf("%q: %v", path, err)
 		}
 	}
 }

@@ -92,8 +92,33 @@ func profiles(local, policy []regKey) []rollout.FirewallProfile {
 				}
 			}
 		}
+		p.DropLog = dropLog(p.Name, local, policy)
 	}
 	return list
+}
+
+// dropLog is the file in which a profile logs what it drops. It is empty when it does not.
+func dropLog(profile string, local, policy []regKey) string {
+	on, path := false, `%systemroot%\system32\LogFiles\Firewall\pfirewall.log`
+	for _, keys := range [][]regKey{local, policy} {
+		for _, k := range keys {
+			parent, isLogging := strings.CutSuffix(k.path, `\Logging`)
+			if !isLogging || profileKeys[regKey{path: parent}.last()] != profile {
+				continue
+			}
+			if v, ok := k.value("LogDroppedPackets"); ok {
+				n, number := v.number()
+				on = number && n != 0
+			}
+			if p := k.text("LogFilePath"); p != "" {
+				path = p
+			}
+		}
+	}
+	if !on {
+		return ""
+	}
+	return path
 }
 
 func apply(k regKey, p *rollout.FirewallProfile) {

@@ -118,8 +118,10 @@ func FuzzRegistryAnswer(f *testing.F) {
 		bindings(parts[3])
 		winRMPolicy(parts[4])
 		image(parts[5])
-		if path, err := dropLog(parts[0], parts[1]); err == nil && strings.ContainsAny(path, "\"&|<>^\r\n") {
-			t.Fatalf("the log's path %q is syntax", path)
+		for _, p := range fw.Profiles {
+			if checkLogPath(p.DropLog) == nil && strings.ContainsAny(p.DropLog, "\"&|<>^\r\n") {
+				t.Fatalf("the log's path %q is syntax", p.DropLog)
+			}
 		}
 	})
 }

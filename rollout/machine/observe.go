@@ -191,7 +191,7 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 	}
 	o.Firewall = rollout.Saw(m.firewall(parts[0], parts[1]))
 	if o.Narrowed(m.cfg.HTTPPort) {
-		part(&o.Drops, func() ([]rollout.Drop, error) { return m.readDrops(ctx, d, parts[0], parts[1], o.System.Value) })
+		part(&o.Drops, func() ([]rollout.Drop, error) { return m.readDrops(ctx, d, o.Firewall.Value, o.System.Value) })
 	}
 	part(&o.Certificates, func() ([]pki.Certificate, error) { return m.certificates(ctx, parts[2]) })
 	part(&o.Bindings, func() ([]rollout.Binding, error) { return bindings(parts[3]) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,29 +88,6 @@ func (m *Machine) proveNarrow(ctx context.Context, step rollout.Step) (rollout.R
 	return rollout.Result{Proof: &p, Seen: &rollout.Observation{Listeners: m.seen.Listeners}}, nil
 }
 
-// dropLog is the file of the first profile that logs what it drops, as the
-// registry names it. It is empty when none does.
-func dropLog(local, policy []regKey) (string, error) {
-	for _, keys := range [][]regKey{policy, local} {
-		for _, k := range keys {
-			if k.last() != "Logging" {
-				continue
-			}
-			if v, ok := k.value("LogDroppedPackets"); ok {
-				if n, number := v.number(); !number || n == 0 {
-					continue
-				}
-				path := k.text("LogFilePath")
-				if path == "" {
-					path = `%systemroot%\system32\LogFiles\Firewall\pfirewall.log`
-				}
-				return path, checkLogPath(path)
-			}
-		}
-	}
-	return "", nil
-}
-
 var logPath = regexp.MustCompile(`(?i)^(%(systemroot|windir)%|[a-z]:)(\\[a-z0-9 _.-]+)+$`)
 
 // checkLogPath refuses what is more than a path: the host's registry is data, not syntax.
@@ -120,21 +98,35 @@ func checkLogPath(path string) error {
 	return nil
 }
 
-// readDrops reads who was turned away at the HTTP port. A host that does not log
-// it cannot tell: that is not the same as nobody.
-func (m *Machine) readDrops(ctx context.Context, d *door, local, policy []regKey, sys rollout.System) ([]rollout.Drop, error) {
-	path, err := dropLog(local, policy)
-	if err != nil {
-		return nil, err
+// readDrops reads who was turned away at the HTTP port, in the log of every
+// profile that is on and in the one before it: Windows renames a log that is full.
+// A host that logs nothing cannot tell: that is not the same as nobody.
+func (m *Machine) readDrops(ctx context.Context, d *door, fw rollout.Firewall, sys rollout.System) ([]rollout.Drop, error) {
+	var paths []string
+	for _, p := range fw.Profiles {
+		if p.Enabled && p.DropLog != "" && !slices.Contains(paths, p.DropLog) {
+			paths = append(paths, p.DropLog)
+		}
 	}
-	if path == "" {
+	if len(paths) == 0 {
 		return nil, errors.New("the firewall does not log what it drops")
 	}
-	res, err := d.run(ctx, dropsLine(path, m.cfg.HTTPPort))
-	if err != nil {
-		return nil, err
+	var drops []rollout.Drop
+	for _, path := range paths {
+		if err := checkLogPath(path); err != nil {
+			return nil, err
+		}
+		res, err := d.run(ctx, dropsLine(path, m.cfg.HTTPPort))
+		if err != nil {
+			return nil, err
+		}
+		some, err := parseDrops(string(res.Stdout), sys)
+		if err != nil {
+			return nil, err
+		}
+		drops = append(drops, some...)
 	}
-	return parseDrops(string(res.Stdout), sys)
+	return drops, nil
 }
 
 // parseDrops reads lines of the firewall's log: date, time, action, protocol,

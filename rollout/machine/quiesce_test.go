@@ -45,7 +45,10 @@ func quiet(t *testing.T, soak time.Duration) *bench {
 	t.Helper()
 	b := setup(t)
 	b.policy.Quiesce, b.policy.PollFor = rollout.Duration(soak), rollout.Duration(time.Second)
-	b.win.Registry(func(r *machinetest.Registry) { r.SetNum(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets", 1) })
+	b.win.Registry(func(r *machinetest.Registry) {
+		r.SetNum(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets", 1)
+		r.SetNum(firewallKey+`\StandardProfile\Logging`, "LogDroppedPackets", 1)
+	})
 	if !b.stranger() {
 		t.Fatal("nobody else gets in even before HTTP is narrowed")
 	}

@@ -126,10 +126,10 @@ func (h *Host) firewallAllows(port int, remote string) bool {
 
 const policyFirewallKey = `SOFTWARE\Policies\Microsoft\WindowsFirewall`
 
-// profile is a setting of the domain profile: the policy's wins.
-func (h *Host) profile(name string, def uint64) uint64 {
+// profile is a setting of the domain profile, or of a key below it: the policy's wins.
+func (h *Host) profile(name string, def uint64, below ...string) uint64 {
 	for _, key := range []string{policyFirewallKey, firewallKey} {
-		if n, ok := h.reg.Num(key+`\DomainProfile`, name); ok {
+		if n, ok := h.reg.Num(strings.Join(append([]string{key, "DomainProfile"}, below...), `\`), name); ok {
 			return n
 		}
 	}
@@ -141,7 +141,7 @@ const dropLog = `c:\windows\system32\logfiles\firewall\pfirewall.log`
 
 // logDrop writes a line as the firewall does, in local time.
 func (h *Host) logDrop(port int, remote, local net.Addr) {
-	if on, _ := h.reg.Num(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets"); on == 0 {
+	if h.profile("LogDroppedPackets", 0, "Logging") == 0 {
 		return
 	}
 	if h.files[dropLog] == nil {

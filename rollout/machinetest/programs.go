@@ -71,15 +71,17 @@ func progEcho(x *execution, rest string) int {
 }
 
 func progType(x *execution, rest string) int {
+	level := 0
 	for _, f := range split(rest) {
 		b, ok := x.h.files[strings.ToLower(f)]
 		if !ok {
 			x.err.WriteString("The system cannot find the file specified.\r\n")
-			return 1
+			level = 1
+			continue // with the next one
 		}
 		x.out.Write(b)
 	}
-	return 0
+	return level
 }
 
 func progDel(x *execution, rest string) int {
