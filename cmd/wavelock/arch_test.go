@@ -123,3 +123,34 @@ func TestOnePackageCommentEach(t *testing.T) {
 		}
 	}
 }
+
+// The simulated computers and the client stand on different code, so that an error in one is not made good by the same error in
+// the other: none of the client's packages (TestArrows), and none of the libraries that its sealers and parsers stand on.
+// gokrb5's ciphers and message types are on both sides; MIT's Kerberos is the judge of those.
+func TestFakesStandOnOtherLibraries(t *testing.T) {
+	client := []string{"github.com/bodgit/ntlmssp", "github.com/masterzen/", "github.com/jcmturner/gokrb5/v8/gssapi", "github.com/jcmturner/gokrb5/v8/spnego", "github.com/jcmturner/gokrb5/v8/client"}
+	fakes := []string{"ldapdisco/logon/logontest", "rollout/machinetest"}
+	used := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, spec := range s.file.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, lib := range client {
+				switch {
+				case !strings.HasPrefix(imp, lib):
+				case slices.Contains(fakes, s.pkg):
+					t.Errorf("%s imports %s, on which the client stands", s.name, imp)
+				case s.pkg == "ldapdisco/logon" || s.pkg == "rollout/wsman":
+					used[lib] = true
+				}
+			}
+		}
+	}
+	for _, lib := range client {
+		if !used[lib] {
+			t.Errorf("the client does not use %s any more: this test looks for the wrong thing", lib)
+		}
+	}
+}

@@ -81,6 +81,15 @@ func TestMatrix(t *testing.T) {
 	if os.Getenv("WAVELOCK_MATRIX") == "all" {
 		every = 1
 	}
+	tried := map[string]bool{}
+	for i := 0; i < len(all); i += every {
+		tried[all[i].name()] = true
+	}
+	for _, c := range all {
+		if !tried[c.name()] {
+			t.Fatalf("the sample leaves %q out at every step: take another one", c.name())
+		}
+	}
 	var mu sync.Mutex
 	rows := map[rollout.StepKind][]string{}
 	t.Run("cells", func(t *testing.T) {

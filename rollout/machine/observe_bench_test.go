@@ -38,13 +38,14 @@ const observeLatency = 20 * time.Millisecond
 
 // BenchmarkObserve inspects 5,000 computers, 500 at once, that take 20 ms for each answer. They are in this process and we
 // are in another, so that the memory is ours alone. It cannot be faster than the waiting for answers, nor than the
-// CPU time of both sides and of whatever else runs here; times-bound is how near it comes.
+// CPU time of both sides and of whatever else runs here; times-bound is how near it comes, and idle-cpu-s what locks, a
+// serialised accept or a storm of connections leave unused.
 //
 //	go test ./rollout/machine -run - -bench Observe -benchtime 1x
 func BenchmarkObserve(b *testing.B) {
 	startFleet(b, *observedHosts)
 	for b.Loop() {
-		before, busyBefore := processorTime(), busyTime()
+		before, busyBefore, began := processorTime(), busyTime(), time.Now()
 		c := exec.Command(os.Args[0], "-test.run=^TestObserver$", "-test.v")
 		c.Env = append(os.Environ(), "WAVELOCK_OBSERVE="+strconv.Itoa(*observedHosts), "WAVELOCK_IN_FLIGHT="+strconv.Itoa(*inFlight))
 		out, err := c.CombinedOutput()
@@ -59,7 +60,8 @@ func BenchmarkObserve(b *testing.B) {
 		}
 		client := c.ProcessState.UserTime() + c.ProcessState.SystemTime()
 		server := processorTime() - before
-		others := max(0, busyTime()-busyBefore-client-server)
+		busy := busyTime() - busyBefore
+		others, idle := max(0, busy-client-server), max(0, time.Since(began)*time.Duration(runtime.NumCPU())-busy)
 		waiting := time.Duration(o.Requests) * observeLatency / time.Duration(*inFlight)
 		bound := max(waiting, (client+server+others)/time.Duration(runtime.NumCPU()))
 		rss := float64(c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) / 1024
@@ -68,12 +70,16 @@ func BenchmarkObserve(b *testing.B) {
 		b.ReportMetric(o.Took.Seconds()/bound.Seconds(), "times-bound")
 		b.ReportMetric(waiting.Seconds(), "waiting-s")
 		b.ReportMetric(others.Seconds(), "others-cpu-s")
+		b.ReportMetric(idle.Seconds(), "idle-cpu-s")
 		b.ReportMetric(float64(client.Microseconds())/1000/n, "cpu-ms/host")
 		b.ReportMetric(float64(server.Microseconds())/1000/n, "their-cpu-ms/host")
 		b.ReportMetric(float64(o.Requests)/n, "requests/host")
 		b.ReportMetric(rss, "MB")
 		if rss > 400 {
 			b.Errorf("%.0f MB, the budget is 400", rss)
+		}
+		if ratio := o.Took.Seconds() / bound.Seconds(); ratio > 1.5 {
+			b.Errorf("%.2f times what waiting or the processors allow, the budget is 1.5", ratio)
 		}
 	}
 }
