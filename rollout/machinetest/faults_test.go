@@ -67,15 +67,15 @@ func gone(h *Host) bool { return !h.HTTPOpen() }
 
 // osValue is a property of Win32_OperatingSystem.
 func osValue(t *testing.T, h *Host, name string) string {
-	for _, n := range (client{t: t, h: h}).list(nsWMI+"root/cimv2/*", "select * from Win32_OperatingSystem") {
-		v := n.child(name)
-		if d := v.child("Datetime"); d != nil {
-			v = d
-		}
-		return v.raw()
+	all := client{t: t, h: h}.list(nsWMI+"root/cimv2/*", "select * from Win32_OperatingSystem")
+	if len(all) != 1 {
+		t.Fatalf("%d operating systems", len(all))
 	}
-	t.Fatal("there is no operating system")
-	return ""
+	v := all[0].child(name)
+	if d := v.child("Datetime"); d != nil {
+		v = d
+	}
+	return v.raw()
 }
 
 // runsTasks registers a task that says nothing of batteries and one that may run on them, and tells which of them ran.
