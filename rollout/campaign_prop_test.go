@@ -162,7 +162,8 @@ func (d *drill) clock(dec Decision) {
 		d.now = dec.Wake
 		return
 	}
-	d.now = d.now.Add(time.Duration(rapid.SampledFrom([]int{1, 60, 1800, 3600, 4 * 3600}).Draw(d.t, "seconds")) * time.Second)
+	// A clock that is set right may go back, or far ahead.
+	d.now = d.now.Add(time.Duration(rapid.SampledFrom([]int{1, 60, 1800, 3600, 4 * 3600, -1800, -50 * 3600, 1000 * 3600}).Draw(d.t, "seconds")) * time.Second)
 }
 
 // person does one thing that people do.

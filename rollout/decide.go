@@ -187,7 +187,8 @@ func (d *decider) forward() {
 	for n := 1; n <= len(d.s.Waves); n++ {
 		switch w := &d.s.Waves[n-1]; w.Status {
 		case WavePassed, WaveEnded:
-			if n < len(d.s.Waves) && d.now.Before(w.SoakUntil) {
+			// A wave that was opened stays open when the clock is set back behind the soak before it.
+			if n < len(d.s.Waves) && d.s.Waves[n].Status == WaveWaiting && d.now.Before(w.SoakUntil) {
 				d.wake(w.SoakUntil)
 				d.hold("wave %d soaks until %s", n, w.SoakUntil.Format(time.TimeOnly))
 				return

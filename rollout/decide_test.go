@@ -265,3 +265,18 @@ func TestRunningItAgainLooksAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestClockThatIsSetBackKeepsNobodyOnTheWayBack: a wave was opened after the soak before it, and now the clock says that
+// the soak is not over.
+func TestClockThatIsSetBackKeepsNobodyOnTheWayBack(t *testing.T) {
+	t.Parallel()
+	st := newStage(1, 2).wave(EvWaveOpened, 1).both("h0").say(Event{Kind: EvWavePassed, Wave: 1, Until: epoch.Add(time.Hour)}).
+		wave(EvWaveOpened, 2).act("h1", ActSecure, Failed)
+	if got := decided(Decide(st.p, st.s, epoch)); got != "restore h1, secure h2" {
+		t.Errorf("with the clock before the soak's end: %q", got)
+	}
+	unopened := newStage(1, 2).wave(EvWaveOpened, 1).both("h0").say(Event{Kind: EvWavePassed, Wave: 1, Until: epoch.Add(time.Hour)})
+	if d := Decide(unopened.p, unopened.s, epoch); decided(d) != "" || !strings.Contains(d.Hold, "soaks") {
+		t.Errorf("a wave opens in the soak before it: %+v", d)
+	}
+}

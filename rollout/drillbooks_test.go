@@ -131,10 +131,11 @@ func (d *drill) bookEnd(h *hostBook, e Event) {
 	}
 }
 
-// soakOver reports whether every earlier wave has come to its end and its soak is over.
+// soakOver reports whether every earlier wave has come to its end, and the soak of the last of them is over. That of
+// one before was over when the next was opened, whatever the clock says now.
 func (d *drill) soakOver(n int, now time.Time) bool {
-	for _, w := range d.waves[:n-1] {
-		if (w.status != WavePassed && w.status != WaveEnded) || now.Before(w.soak) {
+	for i, w := range d.waves[:n-1] {
+		if (w.status != WavePassed && w.status != WaveEnded) || (i == n-2 && now.Before(w.soak)) {
 			return false
 		}
 	}
