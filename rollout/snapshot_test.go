@@ -45,7 +45,7 @@ func TestSnapshotsThatAreNotBelieved(t *testing.T) {
 		"another version":         {st.p, strings.Replace(text, fmt.Sprintf(`"version":%d`, snapshotVersion), `"version":99`, 1)},
 		"a host that is unknown":  {st.p, strings.Replace(text, `"h0":{`, `"h9":{`, 1)},
 		"a wave that is not":      {st.p, strings.Replace(text, `"Wave":1`, `"Wave":7`, 1)},
-		"actions that are not":    {st.p, strings.Replace(text, `"Next":0`, `"Next":9`, 1)},
+		"actions that are not":    {st.p, strings.Replace(text, `"Wave":1`, `"Wave":1,"Next":9`, 1)},
 		"a state that is nothing": {st.p, `{"version":2,"plan":"` + st.p.Hash() + `","state":null}`},
 	} {
 		if _, err := LoadState(c.plan, []byte(c.text)); err == nil {

@@ -34,37 +34,37 @@ type WaveState struct {
 	Why    string // why it was halted
 }
 
-// HostState is where one host stands.
+// HostState is where one host stands. A snapshot has a hundred thousand of them, and most fields of most are empty.
 type HostState struct {
-	Wave       int        // in which it is worked on, from 1
-	Next       int        // index of its next action among the goal's
-	Running    ActionKind // empty when nobody works on it
-	Attempt    int        // counts the actions given to workers
-	Open       StepKind   // a step that started and has no end
-	Wrote      bool       // a writing step of this campaign was started
-	Dirty      bool       // a writing step of the running action was started
-	Removed    bool       // the removal of HTTP was started in the running action
-	Imaged     bool       // its before-image is kept
-	Narrowed   time.Time  // since when HTTP is narrowed to us; zero when it is not
-	Soaked     bool       // the brown-out was seen to its end and nobody was turned away
-	Done       bool       // the goal was reached
-	Failed     bool       // it was counted against the budget
-	Outcome    Outcome    // of the last action that ended; empty before the first
-	Reason     Reason
-	Detail     string
-	Cause      Reason // why the host has to go back, whatever the way back meets
-	Because    string // its detail
-	Class      Class
-	Again      time.Time // not before: deferred, pending, await-policy, soaking, unknown
-	Tries      int       // in a row with the same waiting outcome
-	Restores   int
-	Proof      *Proof // the last one
-	Issued     pki.Thumbprint
-	Request    *CertRequest // on its way; replaced as a whole, never changed
-	Retired    Reason       // why the directory does not have it as the plan has; empty when it has
-	RetiredWhy string       // its detail
-	Began      time.Time
-	Ended      time.Time
+	Wave       int            `json:",omitzero"` // in which it is worked on, from 1
+	Next       int            `json:",omitzero"` // index of its next action among the goal's
+	Running    ActionKind     `json:",omitzero"` // empty when nobody works on it
+	Attempt    int            `json:",omitzero"` // counts the actions given to workers
+	Open       StepKind       `json:",omitzero"` // a step that started and has no end
+	Wrote      bool           `json:",omitzero"` // a writing step of this campaign was started
+	Dirty      bool           `json:",omitzero"` // a writing step of the running action was started
+	Removed    bool           `json:",omitzero"` // the removal of HTTP was started in the running action
+	Imaged     bool           `json:",omitzero"` // its before-image is kept
+	Narrowed   time.Time      `json:",omitzero"` // since when HTTP is narrowed to us; zero when it is not
+	Soaked     bool           `json:",omitzero"` // the brown-out was seen to its end and nobody was turned away
+	Done       bool           `json:",omitzero"` // the goal was reached
+	Failed     bool           `json:",omitzero"` // it was counted against the budget
+	Outcome    Outcome        `json:",omitzero"` // of the last action that ended; empty before the first
+	Reason     Reason         `json:",omitzero"`
+	Detail     string         `json:",omitzero"`
+	Cause      Reason         `json:",omitzero"` // why the host has to go back, whatever the way back meets
+	Because    string         `json:",omitzero"` // its detail
+	Class      Class          `json:",omitzero"`
+	Again      time.Time      `json:",omitzero"` // not before: deferred, pending, await-policy, soaking, unknown
+	Tries      int            `json:",omitzero"` // in a row with the same waiting outcome
+	Restores   int            `json:",omitzero"`
+	Proof      *Proof         `json:",omitzero"` // the last one
+	Issued     pki.Thumbprint `json:",omitzero"`
+	Request    *CertRequest   `json:",omitzero"` // on its way; replaced as a whole, never changed
+	Retired    Reason         `json:",omitzero"` // why the directory does not have it as the plan has; empty when it has
+	RetiredWhy string         `json:",omitzero"` // its detail
+	Began      time.Time      `json:",omitzero"`
+	Ended      time.Time      `json:",omitzero"`
 }
 
 // later reports whether the host waits for something outside this campaign.

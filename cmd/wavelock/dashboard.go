@@ -148,11 +148,11 @@ func (p *pages) follow(ctx context.Context, id rollout.CampaignID) (*followed, e
 
 func (p *pages) catchUp(ctx context.Context, id rollout.CampaignID, f *followed) error {
 	if f.plan == nil {
-		plan, err := p.journal.Plan(ctx, id)
+		plan, state, err := p.journal.Replay(ctx, id)
 		if err != nil {
 			return err
 		}
-		f.plan, f.state = &plan, rollout.NewState(&plan)
+		f.plan, f.state = plan, state
 	}
 	for ev, err := range p.journal.Events(ctx, id, f.state.Seq) {
 		if err != nil {
