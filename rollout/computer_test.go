@@ -24,6 +24,7 @@ type computer struct {
 	certs         []pki.Certificate
 	rule, blocked bool // our firewall rule; whether the port needs one
 	armed, task   bool
+	back          pki.Thumbprint // what the undo binds again, where HTTP never was
 	fires         time.Time
 	image         *BeforeImage
 	peers         []Peer
@@ -41,6 +42,7 @@ type computer struct {
 	narrowed time.Time // since when HTTP is for us alone; zero when it is not
 	drops    []Drop
 
+	cutOff             bool // a restart cut the session that wrote last; the next look opens another
 	session, confirmed bool // the HTTPS sessions that prove-https, and prove-closed or prove-narrow, made
 	action             ActionKind
 	begun              time.Time // when the action began
@@ -83,6 +85,11 @@ func (c *computer) pass(d time.Duration) {
 
 // fire is the undo: HTTP comes back and the task deletes itself; its registry key stays.
 func (c *computer) fire() {
+	if c.back != "" {
+		c.fired++
+		c.https, c.thumb, c.bound, c.task = true, c.back, c.back, false
+		return
+	}
 	if !c.http {
 		c.fired++
 	}
@@ -93,7 +100,7 @@ func (c *computer) reboot() {
 	if c.armed && c.task {
 		c.fire()
 	}
-	c.session, c.confirmed = false, false
+	c.session, c.confirmed, c.cutOff = false, false, true
 }
 
 // watch holds what must be true at any moment.
@@ -226,6 +233,7 @@ func (c *computer) fail(kind StepKind, r Reason, unsure, transient bool) *Failur
 func (c *computer) do(s Step) (Result, *Failure) {
 	if s.Kind == StepInspect {
 		o := c.observe()
+		c.cutOff = false
 		return Result{Seen: &o}, nil
 	}
 	if s.Kind == StepSubmit {

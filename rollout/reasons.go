@@ -108,7 +108,7 @@ var reasons = map[Reason]reasonText{
 	ReasonNoDropLog:             {"the host does not log what its firewall drops", "a brown-out would see nobody: log dropped packets (netsh advfirewall set domainprofile logging droppedconnections enable, or Group Policy), or waive this finding by name and wait for complaints"},
 	ReasonKeyUnreadable:         {"WinRM's account cannot read the certificate's private key", "give NETWORK SERVICE the right to read it (certlm.msc, Manage Private Keys), or let the computer enroll anew: the listener would present nothing after the next restart"},
 	ReasonRemoteConsole:         {"a management console manages the host", "Server Manager and Windows Admin Center come over 5985 unless told otherwise: set Windows Admin Center to WinRM over HTTPS; the census names the computers that they run on"},
-	ReasonUndoFired:             {"the host put HTTP back by itself", "HTTPS was not confirmed in time; find out what cut it before trying again"},
+	ReasonUndoFired:             {"the host undid the change by itself", "HTTPS was not confirmed in time; find out what cut it before trying again"},
 	ReasonImageFailed:           {"the before-image could not be kept on the host", "nothing else was written; check the rights on HKLM\\SOFTWARE"},
 	ReasonRestoreFailed:         {"the way back failed", "log on at the host and follow the before-image shown by wavelock host"},
 	ReasonNoImage:               {"there is no before-image", "the host has to be put right by a person"},

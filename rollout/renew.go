@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -11,7 +12,8 @@ import (
 // A renewal gives the HTTPS listener of a host its next certificate: the one that
 // autoenrollment has put beside the old one, or one that is asked for now. It is
 // proved like everything else. Where HTTP is gone, the undo is armed before the
-// listener is touched, and its way back is the HTTP listener of the before-image.
+// listener is touched, and its way back is the HTTP listener of the before-image;
+// where that has none, the HTTPS listener with the certificate that let us in.
 // A renewal that fails puts nothing back by itself: the old certificate may still be
 // good, and HTTP must not come back because a CA said no.
 
@@ -130,7 +132,11 @@ func nextRenew(run HostRun, now time.Time) Step {
 	case ready && (open || !run.undone()):
 		return finish(Passed, "", "")
 	case ready:
-		return nextClosed(run, want.Thumbprint, now)
+		s := nextClosed(run, want.Thumbprint, now)
+		s.Alone = s.Kind == StepProveClosed && !run.keptHTTP()
+		return s
+	case !open && !run.keptHTTP() && run.spent():
+		return finish(Failed, ReasonUndoFired, "the HTTPS listener got the certificate back that it had: the new one was not proved in time")
 	case err != nil && run.Host.Has(RoleDomainController):
 		return run.refuse(ReasonDCReuseOnly, err.Error())
 	case err != nil && route == RouteReuse:
@@ -141,8 +147,12 @@ func nextRenew(run HostRun, now time.Time) Step {
 		return run.enroll(err, now)
 	case run.Done[StepListen] > 0:
 		return run.prove(StepProve, want.Thumbprint) // whatever is still wrong, the proof says what
-	case !open && run.keptHTTP() && !(run.undone() && run.armed(now)):
-		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now, Kept: true}
+	case !open && !(run.undone() && run.armed(now)):
+		s := Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now, Kept: run.keptHTTP()}
+		if !s.Kept { // what http.sys has is what let us in, whatever the listener says
+			s.Back = cmp.Or(run.Seen.bound(run.Policy.Port), listener.Thumbprint)
+		}
+		return s
 	}
 	return Step{Kind: StepListen, Thumbprint: want.Thumbprint, Hostname: want.CommonName, Port: run.Policy.Port}
 }
@@ -151,6 +161,12 @@ func nextRenew(run HostRun, now time.Time) Step {
 func (run HostRun) undone() bool {
 	u := run.Seen.Undo
 	return u.Known && (u.Value.Armed || u.Value.Task)
+}
+
+// spent reports whether an undo of this campaign has fired: its mark is there, and its task is not.
+func (run HostRun) spent() bool {
+	u := run.Seen.Undo
+	return u.Known && u.Value.Armed && !u.Value.Task && u.Value.Campaign == string(run.Campaign)
 }
 
 // keptHTTP reports whether the before-image has an HTTP listener that an undo could bring back.

@@ -35,7 +35,15 @@ func TestWaysOfARenewal(t *testing.T) {
 		ends   Outcome
 		reason Reason
 	}{
-		"HTTP is gone":  {true, nil, []StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
+		"HTTP is gone":   {true, nil, []StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
+		"HTTP never was": {true, neverHTTP, []StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
+		"HTTP never was, and http.sys has another": {true, func(c *computer) {
+			neverHTTP(c)
+			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
+			c.certs[0].NotAfter, c.bound = c.now.Add(300*24*time.Hour), c.certs[1].Thumbprint
+			c.thumb = c.bound
+			c.certs[1].Archived = true
+		}, []StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"HTTP is there": {false, nil, []StepKind{StepInspect, StepEnroll, StepListen, StepProve}, Passed, ""},
 		"autoenrollment was here": {true, func(c *computer) { c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now)) },
 			[]StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
@@ -97,6 +105,34 @@ func TestARenewalThatLocksOutIsUndone(t *testing.T) {
 	}
 }
 
+// neverHTTP makes the computer one that had HTTPS alone before anybody of us came.
+func neverHTTP(c *computer) {
+	image := *c.image
+	image.Listeners = c.listeners()
+	c.image, c.kept = &image, &image
+	now := c.doors()
+	c.first = &now
+}
+
+// The same where there never was HTTP: the old certificate is put back, by the host itself, and HTTP stays away.
+func TestARenewalThatLocksOutGetsTheOldCertificateBack(t *testing.T) {
+	t.Parallel()
+	c := closedComputer(t, DefaultPolicy(), true)
+	neverHTTP(c)
+	old := c.thumb
+	c.spoils = true
+	if _, end := walk(t, c, ActRenew); end.Outcome == Passed || c.thumb == old {
+		t.Fatalf("%+v", end)
+	}
+	c.pass(c.policy.UndoAfter.D())
+	if c.http || !c.usable() || c.thumb != old || c.fired != 1 {
+		t.Fatalf("%+v", *c)
+	}
+	if _, end := walk(t, c, ActRenew); end.Outcome != Failed || end.Reason != ReasonUndoFired {
+		t.Errorf("the next renewal: %+v", end)
+	}
+}
+
 // TestRenewals holds a renewal against a computer that knows its invariants: with whatever happens around it, the computer is
 // never shut on both sides, what passed is proved, and nothing is ever put back.
 func TestRenewals(t *testing.T) {
@@ -109,6 +145,10 @@ func TestRenewals(t *testing.T) {
 		c.t = t
 		c.ca = rapid.SampledFrom([]string{"", "", "pend", "deny", "down"}).Draw(t, "ca")
 		c.spoils = rapid.IntRange(0, 5).Draw(t, "spoils") == 0
+		never := !c.http && rapid.Bool().Draw(t, "HTTP never was")
+		if never {
+			neverHTTP(c)
+		}
 		if rapid.Bool().Draw(t, "autoenrolled") {
 			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
 		}
@@ -123,6 +163,8 @@ func TestRenewals(t *testing.T) {
 			t.Fatalf("a renewal put something back: %v", tr.seen)
 		case h.Done && (!c.usable() || c.armed || c.task || c.http != http):
 			t.Fatalf("done with %+v after %v", *c, tr.seen)
+		case c.http && never:
+			t.Fatalf("HTTP is there, and never was: %v", tr.seen)
 		case c.http && !http && c.fired == 0:
 			t.Fatalf("HTTP came back and no undo fired: %v", tr.seen)
 		}

@@ -187,7 +187,7 @@ func (tr *trip) try(run HostRun, step Step) HostRun {
 }
 
 func (tr *trip) crash() HostRun {
-	tr.c.session, tr.c.confirmed = false, false
+	tr.c.session, tr.c.confirmed, tr.c.cutOff = false, false, false
 	tr.c.imposter = tr.chance("imposter", 4)
 	tr.c.pass(rapid.SampledFrom([]time.Duration{0, time.Minute, 20 * time.Minute}).Draw(tr.t, "down for"))
 	return tr.run()

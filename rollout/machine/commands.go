@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"wavelock/pki"
 	"wavelock/rollout"
 )
 
@@ -23,10 +24,14 @@ const (
 	dropFolderLine = `rd /s /q "` + requestFolder + `"`
 )
 
-// armLine keeps the HTTP listener where the undo finds it.
-func armLine(campaign string, kept bool) (string, error) {
+// armLine keeps a listener where the undo finds it: HTTP's, or where there never was one the HTTPS one as it is.
+func armLine(campaign string, kept bool, back pki.Thumbprint) (string, error) {
 	if err := plainArgument(campaign); err != nil {
 		return "", fmt.Errorf("name of the campaign: %w", err)
+	}
+	if back != "" {
+		return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTP" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTPS" "HKLM\%[2]s\Listener\*+HTTPS" /s /f && reg add "HKLM\%[2]s" /v armed /t REG_SZ /d %[3]s /f`,
+			listenerKey, undoKey, campaign), nil
 	}
 	from := listenerKey
 	if kept {

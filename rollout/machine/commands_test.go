@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"wavelock/pki"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -36,6 +38,8 @@ func compareGolden(t *testing.T, name, got string) {
 	}
 }
 
+const testBack = pki.Thumbprint("00112233445566778899AABBCCDDEEFF00112233")
+
 // namedLine is a command line and the step that runs it.
 type namedLine struct{ name, line string }
 
@@ -60,8 +64,9 @@ func everyLine(t testing.TB) []namedLine {
 		{"request, accept: clean up", dropFolderLine},
 		{"allow", must(allowLine(5986, nil, nil))},
 		{"allow: from a few, on a profile", must(allowLine(5986, []string{"10.0.0.0/8", "2001:db8::/32"}, []string{"domain", "private"}))},
-		{"arm", must(armLine("c-20260302-1001", false))},
-		{"arm: where HTTP is gone", must(armLine("c-20260302-1001", true))},
+		{"arm", must(armLine("c-20260302-1001", false, ""))},
+		{"arm: where HTTP is gone", must(armLine("c-20260302-1001", true, ""))},
+		{"arm: where HTTP never was", must(armLine("c-20260302-1001", false, testBack))},
 		{"narrow", must(narrowLine(5985, []string{"10.0.0.5", "2001:db8::5"}))},
 		{"prove-narrow", findRule("wavelock-block-5985")},
 		{"widen", widenLine(5985)},
@@ -99,7 +104,7 @@ func TestGoldenTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"undo.xml": undoXML(10*time.Minute, 5985), "enroll.xml": enroll} {
+	for name, text := range map[string]string{"undo.xml": undoXML(10*time.Minute, 5985), "rebind.xml": rebindXML(10*time.Minute, 5986, testBack), "enroll.xml": enroll} {
 		if err := xml.Unmarshal([]byte(text), new(struct{ XMLName xml.Name })); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"wavelock/pki"
 	"wavelock/rollout"
 	"wavelock/rollout/wsman"
 )
@@ -56,15 +57,36 @@ const system32 = `%SystemRoot%\System32\`
 // registered, by a clock that cannot be set, and at every boot, and again every
 // minute until the HTTP port listens. It calls executables of the system only.
 func undoXML(after time.Duration, httpPort int) string {
-	seconds := max(1, int(after.Round(time.Second)/time.Second))
-	again := `<Repetition><Interval>PT1M</Interval></Repetition>`
-	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed",
-		`<RegistrationTrigger><Enabled>true</Enabled>`+again+`<Delay>PT`+strconv.Itoa(seconds)+`S</Delay></RegistrationTrigger><BootTrigger><Enabled>true</Enabled>`+again+`</BootTrigger>`,
-		action{system32 + "reg.exe", `copy "HKLM\` + undoKey + `\Listener" "HKLM\` + listenerKey + `" /s /f`},
+	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed", undoTriggers(after), listenerBack(),
 		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
 		action{system32 + "net.exe", "stop winrm /y"},
 		action{system32 + "net.exe", "start winrm"},
 		action{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
+}
+
+// rebindXML is the way back where HTTP never was: the HTTPS listener as it was, and its certificate in http.sys, again
+// every minute until that is so. The certificate is written out, since the service may leave a binding alone that is there.
+func rebindXML(after time.Duration, port int, back pki.Thumbprint) string {
+	actions := []action{listenerBack(), {system32 + "net.exe", "stop winrm /y"}}
+	for _, ip := range []string{"0.0.0.0", "[::]"} {
+		at := fmt.Sprintf("ipport=%s:%d", ip, port)
+		actions = append(actions, action{system32 + "netsh.exe", "http delete sslcert " + at},
+			action{system32 + "netsh.exe", "http add sslcert " + at + " certhash=" + string(back) + " appid=" + rollout.WinRMAppID + " certstorename=MY"})
+	}
+	return taskXML("Gives the HTTPS listener of WinRM its certificate back unless the next one was confirmed", undoTriggers(after), append(actions,
+		action{system32 + "net.exe", "start winrm"},
+		action{system32 + "cmd.exe", fmt.Sprintf(`/d /c "netsh http show sslcert ipport=0.0.0.0:%d | findstr /i /l /c:%s && schtasks /delete /tn %s%s /f"`, port, back, taskFolder, undoTask)})...)
+}
+
+func undoTriggers(after time.Duration) string {
+	seconds := max(1, int(after.Round(time.Second)/time.Second))
+	again := `<Repetition><Interval>PT1M</Interval></Repetition>`
+	return `<RegistrationTrigger><Enabled>true</Enabled>` + again + `<Delay>PT` + strconv.Itoa(seconds) + `S</Delay></RegistrationTrigger><BootTrigger><Enabled>true</Enabled>` + again + `</BootTrigger>`
+}
+
+// listenerBack copies what was kept for the undo over the listeners.
+func listenerBack() action {
+	return action{system32 + "reg.exe", `copy "HKLM\` + undoKey + `\Listener" "HKLM\` + listenerKey + `" /s /f`}
 }
 
 // enrollXML is the one-shot request. The template's name comes from the
@@ -142,7 +164,7 @@ func (m *Machine) dropTask(ctx context.Context, s *wsman.Session, name string) {
 
 // arm registers the undo, and reads back that it is there.
 func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, error) {
-	line, err := armLine(step.Campaign, step.Kept)
+	line, err := armLine(step.Campaign, step.Kept, step.Back)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -153,7 +175,14 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 	if _, err := d.must(ctx, line); err != nil {
 		return rollout.Result{}, err
 	}
-	if err := registerTask(ctx, d.session, undoTask, undoXML(step.UndoAfter, m.cfg.HTTPPort)); err != nil {
+	task := undoXML(step.UndoAfter, m.cfg.HTTPPort)
+	if step.Back != "" {
+		if pki.ParseThumbprint(string(step.Back)) != step.Back { // it becomes part of a command line
+			return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("%q is no thumbprint", step.Back))
+		}
+		task = rebindXML(step.UndoAfter, m.cfg.HTTPSPort, step.Back)
+	}
+	if err := registerTask(ctx, d.session, undoTask, task); err != nil {
 		return rollout.Result{}, err
 	}
 	u, err := readUndo(ctx, d.session)
@@ -219,7 +248,7 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 	if err := deleteTask(ctx, d.session, undoTask); err != nil {
 		return rollout.Result{}, err
 	}
-	for _, path := range []string{undoKey + `\Listener\*+HTTP`, undoKey + `\Listener`, undoKey} {
+	for _, path := range []string{undoKey + `\Listener\*+HTTP`, undoKey + `\Listener\*+HTTPS`, undoKey + `\Listener`, undoKey} {
 		if _, err := registry(ctx, d.session, "DeleteKey", path, ""); err != nil {
 			return rollout.Result{}, err
 		}

@@ -212,7 +212,7 @@ func (w *wine) undo(t *testing.T) {
 		t.Fatalf("%q", before)
 	}
 	reg(saveLine)
-	line, err := armLine("c-1", false)
+	line, err := armLine("c-1", false, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,12 @@ var netshArguments = []string{"name", "dir", "action", "program", "service", "de
 
 const netshInvalid = "A specified value is not valid.\r\n"
 
-// progNetsh is netsh advfirewall firewall {add,set,delete} rule.
+// progNetsh is netsh advfirewall firewall {add,set,delete} rule, and netsh http.
 func progNetsh(x *execution, rest string) int {
 	args := split(rest)
+	if len(args) > 0 && strings.EqualFold(args[0], "http") {
+		return netshHTTP(x, args[1:])
+	}
 	if len(args) < 4 || !strings.EqualFold(args[0], "advfirewall") || !strings.EqualFold(args[1], "firewall") || !strings.EqualFold(args[3], "rule") {
 		x.out.WriteString("The following command was not found: " + strings.TrimSpace(rest) + ".\r\n")
 		return 1

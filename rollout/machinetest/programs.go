@@ -182,13 +182,15 @@ func progNetstat(x *execution, _ string) int {
 }
 
 func progFindstr(x *execution, rest string) int {
-	args, pattern, literal := split(rest), "", false
+	args, pattern, literal, flags := split(rest), "", false, ""
 	for _, a := range args {
 		switch {
 		case strings.HasPrefix(strings.ToLower(a), "/c:"):
 			pattern = a[3:]
 		case strings.EqualFold(a, "/l"):
 			literal = true
+		case strings.EqualFold(a, "/i"):
+			flags = "(?i)"
 		case !strings.HasPrefix(a, "/") && pattern == "":
 			pattern = a
 		}
@@ -196,7 +198,7 @@ func progFindstr(x *execution, rest string) int {
 	if literal {
 		pattern = regexp.QuoteMeta(pattern)
 	}
-	re, err := regexp.Compile(pattern)
+	re, err := regexp.Compile(flags + pattern)
 	if err != nil {
 		return 2
 	}
