@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -121,24 +120,4 @@ func (d *Directory) Token(ctx context.Context, account string) ([]string, error)
 	}
 	groups, err := d.GroupSIDs(ctx, found[0].DN)
 	return append([]string{own}, groups...), err
-}
-
-// HTTPServices are the objects that have service principals of the class HTTP, by the names in them, in lower case.
-// WinRM's clients ask for such a ticket: where it is made for another account than the computer's, they fail.
-func (d *Directory) HTTPServices(ctx context.Context) (map[string][]string, error) {
-	found, err := d.all(ctx, query{op: "list the HTTP service principals", base: d.BaseDN(), scope: ldap.ScopeWholeSubtree,
-		filter: "(servicePrincipalName=HTTP/*)", attrs: []string{"servicePrincipalName"}})
-	if err != nil {
-		return nil, err
-	}
-	owners := map[string][]string{}
-	for _, e := range found {
-		for _, spn := range e.texts("servicePrincipalName") {
-			class, name, ok := strings.Cut(strings.ToLower(spn), "/")
-			if ok && class == "http" && !slices.Contains(owners[name], e.DN) {
-				owners[name] = append(owners[name], e.DN)
-			}
-		}
-	}
-	return owners, nil
 }

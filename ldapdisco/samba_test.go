@@ -321,6 +321,15 @@ func TestSambaServices(t *testing.T) {
 	if err != nil || domain.NetBIOSName != "CORP" || domain.DNSName != "corp.example" || len(domain.Controllers) != 1 || len(domain.Sites) < 4 || len(domain.Subnets) != 4 {
 		t.Errorf("%+v, %v", domain, err)
 	}
+	principals, err := d.Principals(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	for c, err := range d.Computers(ctx, ldapdisco.Query{Names: []string{"HOST?"}}) {
+		if others := principals.Conflicts(c, 5985, 5986); err != nil || len(others) > 0 {
+			t.Errorf("%s: %+v, %v", c.Name, others, err)
+		}
+	}
 	sids, err := d.GroupSIDs(ctx, "CN=HOST1,OU=Test Hosts,DC=corp,DC=example")
 	if err != nil || !slices.Contains(sids, domain.SID+"-515") {
 		t.Errorf("token groups %v, %v", sids, err)

@@ -249,6 +249,14 @@ var examinedHosts = map[string]examined{
 	"a name that somebody else has": {ReasonSPNConflict, everything,
 		func(h *Host, _ *Observation, _ *Policy) { h.SPNOwner = "CN=svc-web,DC=corp,DC=example" },
 		func(h *Host, _ *Observation, _ *Policy) { h.Account = "WEB1$" }},
+	"a full name that stands for it": {ReasonSPNConflict, everything,
+		func(h *Host, _ *Observation, _ *Policy) {
+			h.SPN, h.SPNByDefault, h.SPNOwner = "HOST/web1.corp.example", true, "CN=svc-web,DC=corp,DC=example"
+		}, nil},
+	"a short name that somebody else has": {ReasonSPNConflict, nil,
+		func(h *Host, _ *Observation, _ *Policy) {
+			h.SPN, h.SPNOwner = "HTTP/WEB1", "CN=svc-web,DC=corp,DC=example"
+		}, nil},
 	"strict channel binding": {ReasonCBTStrict, nil,
 		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.CbtHardening = "strict" },
 		func(_ *Host, o *Observation, _ *Policy) { o.Service.Value.CbtHardening = "Relaxed" }},

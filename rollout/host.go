@@ -32,8 +32,11 @@ type Host struct {
 	// Cluster is the name that nodes of one failover cluster share.
 	Cluster string `json:"cluster,omitempty"`
 	Zone    Zone   `json:"zone,omitempty"`
-	// SPNOwner is another object of the directory that has HTTP/<our name>; empty when none has.
-	SPNOwner string `json:"spn_owner,omitempty"`
+	// SPNOwner is another object of the directory that has SPN, by which clients ask for tickets to the host's WinRM; empty
+	// when none has. SPNByDefault says that they do unless told otherwise: it is HTTP/<our full name>, or what stands for it.
+	SPNOwner     string `json:"spn_owner,omitempty"`
+	SPN          string `json:"spn,omitempty"`
+	SPNByDefault bool   `json:"spn_by_default,omitempty"`
 	// Collectors fetch events from it over HTTP.
 	Collectors []HostID `json:"collectors,omitempty"`
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -110,7 +111,10 @@ func spnIsOurs(h Host, _ Observation, _ Policy, _ time.Time) (Finding, bool) {
 	if h.SPNOwner == "" {
 		return Finding{}, false
 	}
-	return blocker(ReasonSPNConflict, everything, "HTTP/%s is registered for %s, so tickets for WinRM are made for that account", h.ID, h.SPNOwner)
+	if h.SPN != "" && !h.SPNByDefault {
+		return warning(ReasonSPNConflict, "%s is registered for %s: clients that name the host so get no ticket for its WinRM", h.SPN, h.SPNOwner)
+	}
+	return blocker(ReasonSPNConflict, everything, "%s is registered for %s, so tickets for WinRM are made for that account", cmp.Or(h.SPN, "HTTP/"+string(h.ID)), h.SPNOwner)
 }
 
 func bindingStrict(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {

@@ -164,7 +164,7 @@ func (a *app) computers(ctx context.Context, cfg Config, d *ldapdisco.Directory)
 	if err != nil {
 		return nil, directoryError(err)
 	}
-	services, err := d.HTTPServices(ctx)
+	principals, err := d.Principals(ctx)
 	if err != nil {
 		return nil, directoryError(err)
 	}
@@ -178,10 +178,8 @@ func (a *app) computers(ctx context.Context, cfg Config, d *ldapdisco.Directory)
 			return nil, directoryError(err)
 		}
 		f := cfg.toHost(c, domain.DNSName)
-		for _, dn := range services[string(f.Host.ID)] {
-			if !strings.EqualFold(dn, c.DN) {
-				f.Host.SPNOwner = dn
-			}
+		if others := principals.Conflicts(c, cfg.Policy.HTTPPort, cfg.Policy.Port); len(others) > 0 {
+			f.Host.SPN, f.Host.SPNOwner, f.Host.SPNByDefault = others[0].SPN, others[0].Owner, others[0].Whole
 		}
 		if f.Problem == ldapdisco.DuplicateDNSName { // the first of the two may have been given before
 			if i := slices.IndexFunc(all, func(o found) bool { return o.Host.GUID == f.Host.GUID }); i >= 0 {

@@ -126,9 +126,13 @@ func TestWine(t *testing.T) {
 func (w *wine) everyLine(t *testing.T) {
 	w.probe(t, "reg", "netsh", "certreq", "findstr", "netstat", "schtasks", "net")
 	lines := everyLine(t)
-	for _, a := range undoActions(t) {
+	for i, a := range append(undoActions(t, undoXML(time.Minute, 5985)), undoActions(t, rebindXML(time.Minute, 5986, testBack))...) {
+		name := "undo"
+		if i >= len(undoActions(t, undoXML(time.Minute, 5985))) {
+			name = "undo: where HTTP never was"
+		}
 		// The scheduler starts programs itself. A program's name without its folder finds the probe.
-		lines = append(lines, namedLine{"undo", strings.TrimPrefix(a.command, system32) + " " + a.arguments})
+		lines = append(lines, namedLine{name, strings.TrimPrefix(a.command, system32) + " " + a.arguments})
 	}
 	golden, err := os.ReadFile(filepath.FromSlash(golden + "wine.txt"))
 	if err != nil && !*update {
@@ -176,12 +180,12 @@ func (w *wine) block(t *testing.T, l namedLine) string {
 	return b.String() + "\n"
 }
 
-func undoActions(t *testing.T) []action {
+func undoActions(t *testing.T, text string) []action {
 	t.Helper()
 	var def struct {
 		Exec []struct{ Command, Arguments string } `xml:"Actions>Exec"`
 	}
-	if err := xml.Unmarshal([]byte(undoXML(time.Minute, 5985)), &def); err != nil {
+	if err := xml.Unmarshal([]byte(text), &def); err != nil {
 		t.Fatal(err)
 	}
 	var all []action
@@ -221,7 +225,7 @@ func (w *wine) undo(t *testing.T) {
 	if _, code, _ := w.run(t, `reg query `+http); code == 0 {
 		t.Fatal("it is still there")
 	}
-	copyBack := undoActions(t)[0]
+	copyBack := undoActions(t, undoXML(time.Minute, 5985))[0]
 	reg(copyBack.command + " " + copyBack.arguments)
 	if after := reg(`reg query ` + http + ` /s`); after != before {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
