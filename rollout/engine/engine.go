@@ -86,6 +86,7 @@ type Engine struct {
 	inbox   map[int64]rollout.Event // written, not yet applied: an earlier one is missing
 	writing int                     // records of this process on their way to the store
 	put     int                     // how often in a row catchUp left it to them
+	last    rollout.Event           // applied
 
 	granted map[string]bool // what the gate said yes to
 	snapped int64           // Seq of the state that was last kept
@@ -183,10 +184,13 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 		case <-e.kick:
 		case <-timer.C:
 		case <-sweep.C:
-			if reached {
+			if err = e.sameJournal(ctx); err == nil && reached {
 				err = e.sweep(ctx)
 			}
 			reached = true
+		}
+		if e.cut && err == nil {
+			err = e.sameJournal(ctx)
 		}
 		var d rollout.Decision
 		if err == nil {
@@ -269,8 +273,14 @@ func (e *Engine) decide(ctx context.Context) (rollout.Decision, []Question, bool
 	if asks := e.questions(d); len(asks) > 0 {
 		return d, asks, false, nil
 	}
+	if err := e.follows(ctx, e.last); err != nil {
+		return d, nil, false, err
+	}
 	events, jobs := e.translate(d)
 	written, ok, err := e.Store.Decide(ctx, e.Plan.ID, version, events, jobs)
+	if err == nil {
+		err = e.forked(written, e.state.Seq)
+	}
 	if err != nil || !ok {
 		return d, nil, false, err
 	}
@@ -298,9 +308,13 @@ func (e *Engine) translate(d rollout.Decision) ([]rollout.Event, []rollout.Job) 
 // about to apply events of its own, what is missing is most probably those: they are read back only if they stay
 // missing, because hundreds of hosts write at once and reading all of it twice costs more than the decisions do.
 func (e *Engine) catchUp(ctx context.Context) error {
+	before := e.applied()
 	seq, version, err := e.Store.Position(ctx, e.Plan.ID)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case seq < before:
+		return &ForkError{e.Plan.ID, before}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -314,9 +328,13 @@ func (e *Engine) catchUp(ctx context.Context) error {
 		return nil
 	}
 	e.put = 0
-	for ev, err := range e.Store.Events(ctx, e.Plan.ID, e.state.Seq) {
-		if err != nil {
+	last := e.last
+	for ev, err := range e.Store.Events(ctx, e.Plan.ID, max(last.Seq-1, 0)) { // from the last that is known, to see that it is there still
+		switch {
+		case err != nil:
 			return err
+		case ev.Seq == last.Seq && !same(ev, last):
+			return &ForkError{e.Plan.ID, last.Seq}
 		}
 		e.take([]rollout.Event{ev})
 	}
@@ -337,6 +355,7 @@ func (e *Engine) take(events []rollout.Event) {
 		}
 		delete(e.inbox, ev.Seq)
 		e.state.Apply(ev)
+		e.last, e.last.Data = ev, nil
 		if e.Observer != nil {
 			e.Observer(ev)
 		}
@@ -354,10 +373,14 @@ func (e *Engine) record(ctx context.Context, events ...rollout.Event) error {
 	}
 	e.mu.Lock()
 	e.writing++
+	before := e.state.Seq
 	e.mu.Unlock()
 	written, err := e.Store.Append(ctx, events...)
 	e.mu.Lock()
 	e.writing--
+	if err == nil {
+		err = e.forked(written, before)
+	}
 	if err == nil {
 		e.take(written)
 	}

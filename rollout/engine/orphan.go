@@ -53,7 +53,12 @@ func (e *Engine) sweep(ctx context.Context) error {
 	}
 	e.Log.Warn("a worker is gone; its hosts are given to others", "hosts", len(jobs))
 	written, _, err := e.Store.Decide(ctx, e.Plan.ID, version, events, jobs)
-	e.take(written)
+	if err == nil {
+		err = e.forked(written, e.state.Seq)
+	}
+	if err == nil {
+		e.take(written)
+	}
 	return err
 }
 
