@@ -34,8 +34,8 @@ func (p Policy) expired(a Approval, now time.Time) bool {
 	return p.ApprovalFor > 0 && now.Sub(a.At) > p.ApprovalFor.D()
 }
 
-// samePerson compares names as Windows and its directory do.
-func samePerson(a, b string) bool {
+// SamePerson compares names as Windows and its directory do.
+func SamePerson(a, b string) bool {
 	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
 }
 
@@ -44,23 +44,30 @@ func (p *Plan) removes() bool { return slices.Contains(p.Goal.Actions(), ActClos
 
 // Asks reports whether a wave waits for a person's word of its own.
 func (p *Plan) Asks(wave int) bool {
-	return wave >= 1 && wave <= len(p.Waves) && (p.Waves[wave-1].Approval || (p.Policy.SecondPerson && p.removes()))
+	return wave >= 1 && wave <= len(p.Waves) && (p.Waves[wave-1].Approval || p.SecondPerson())
 }
 
-// needsApproval says in words which approval a wave still waits for; it is empty when there is none.
-func (d *decider) needsApproval(n int) (why string) {
-	second := d.p.Policy.SecondPerson && d.p.removes()
-	if !d.p.Asks(n) {
+// SecondPerson reports whether waves want somebody else's word than the plan's.
+func (p *Plan) SecondPerson() bool { return p.Policy.SecondPerson && p.removes() }
+
+// BarredFrom reports whether a person's approval of a wave would not count, as they approved the plan.
+func BarredFrom(p *Plan, s *State, person string) bool {
+	return p.SecondPerson() && SamePerson(person, s.By)
+}
+
+// AwaitedApproval says in words which approval a wave (from 1) still waits for; it is empty when there is none.
+func AwaitedApproval(p *Plan, s *State, wave int, now time.Time) (why string) {
+	if !p.Asks(wave) {
 		return ""
 	}
 	why = "an approval"
-	if second {
-		why = "the approval of a second person, as HTTP is removed in it: somebody else than " + d.s.By
+	if p.SecondPerson() {
+		why = "the approval of a second person, as HTTP is removed in it: somebody else than " + s.By
 	}
-	for _, a := range d.s.Waves[n-1].Approvals {
+	for _, a := range s.Waves[wave-1].Approvals {
 		switch {
-		case second && samePerson(a.By, d.s.By):
-		case d.p.Policy.expired(a, d.now):
+		case BarredFrom(p, s, a.By):
+		case p.Policy.expired(a, now):
 			why = "an approval: that of " + a.By + " has expired"
 		default:
 			return ""
@@ -68,6 +75,8 @@ func (d *decider) needsApproval(n int) (why string) {
 	}
 	return why
 }
+
+func (d *decider) needsApproval(n int) string { return AwaitedApproval(d.p, d.s, n, d.now) }
 
 // ApprovalExpired reports whether the plan's approval has expired before anything was begun.
 func ApprovalExpired(p *Plan, s *State, now time.Time) bool {

@@ -57,6 +57,7 @@ type Event struct {
 	Why     string          `json:"why,omitempty"`    // of an approval: the person's reason
 	Ticket  string          `json:"ticket,omitempty"` // of an approval: the change ticket
 	Hash    string          `json:"hash,omitempty"`   // of an approval: the plan that was looked at
+	From    string          `json:"from,omitempty"`   // of a person's word: the address that it came from
 	Until   time.Time       `json:"until,omitzero"`   // soak, retry, pending
 	Data    json.RawMessage `json:"data,omitempty"`
 }

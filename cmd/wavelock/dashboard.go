@@ -21,6 +21,7 @@ func (a *app) dashboard(ctx context.Context, cfg Config, j *journal.Journal, doo
 	c := web.Config{Ahead: true, Source: p, Census: p, Log: a.serveLog(), Version: versionString(), Now: a.now, Accounts: door.accounts, Secure: door.secure, ScrapeToken: door.scrape}
 	if door.accounts != nil {
 		c.Speaker = speaker{a, j}
+		c.Witness = j
 	}
 	return web.New(ctx, c)
 }
@@ -175,8 +176,14 @@ func (p *pages) Campaign(ctx context.Context, id rollout.CampaignID) (web.Campai
 	}
 	head, err := p.journal.HashAt(ctx, id, f.state.Seq)
 	c := web.Campaign{View: f.view, Made: f.plan.Made, MadeBy: f.plan.MadeBy, Head: head}
+	c.SecondPerson, c.Expired = f.plan.SecondPerson(), c.Approved != "" && rollout.ApprovalExpired(f.plan, f.state, now)
+	whole := web.Approval{Name: "the plan", Needs: true}
+	if c.Approved != "" {
+		whole.Given = []rollout.Approval{f.state.Approval}
+	}
+	c.Approvals = append(c.Approvals, whole)
 	for i, w := range f.plan.Waves {
-		c.Approvals = append(c.Approvals, web.Approval{Wave: i + 1, Name: w.Name, Needs: f.plan.Asks(i + 1), By: f.state.Waves[i].Approved})
+		c.Approvals = append(c.Approvals, web.Approval{Wave: i + 1, Name: w.Name, Needs: f.plan.Asks(i + 1), Waits: rollout.AwaitedApproval(f.plan, f.state, i+1, now), Given: slices.Clone(f.state.Waves[i].Approvals)})
 	}
 	return c, err
 }

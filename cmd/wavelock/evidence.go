@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/csv"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,6 +164,10 @@ func (a *app) writeEvidence(ctx context.Context, j *journal.Journal, file string
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
+	// What cannot be recorded is not given out: the record is what proves each byte of it.
+	if err := j.Witness(ctx, rollout.Access{At: a.now(), Kind: rollout.AccessReport, Who: person(), Detail: digestOf(b)}); err != nil {
+		return err
+	}
 	if err := writeWhole(file, b, 0o600); err != nil {
 		return err
 	}
@@ -304,6 +311,15 @@ func (a *app) verifyEvidence(ctx context.Context, j *journal.Journal, file strin
 			wrong[len(wrong)-1] += ", or the program was: it was made by " + e.Version
 		}
 	}
+	written, found, err := writtenReport(ctx, j, digestOf(b))
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		wrong = append(wrong, "the journal has no record that this very file was ever written")
+	case written.Who != e.MadeBy:
+		wrong = append(wrong, fmt.Sprintf("it was written by %s, the report says %s", written.Who, e.MadeBy))
+	}
 	for _, w := range wrong {
 		fmt.Fprintln(a.out, "WRONG  "+printable(w))
 	}
@@ -314,9 +330,33 @@ func (a *app) verifyEvidence(ctx context.Context, j *journal.Journal, file strin
   at        %s, made %s by %s
   classes   of %s, from the history up to change %d
   campaigns %d, each with its plan's hash, its chain up to the head, approval and counts
-Not in a chain, so not proved: who made it and when, and OU, findings, certificates and posture of single computers.
-`, e.At.Format(time.RFC3339), e.Made.Format(time.RFC3339), printable(e.MadeBy), plural(e.Hosts, "host"), e.History.Seq, len(e.Campaigns))
+  file      byte for byte as it was written, which line %d of the record of accesses says
+OU, findings, certificates and posture of single computers are what the last observation said then.
+`, e.At.Format(time.RFC3339), e.Made.Format(time.RFC3339), printable(e.MadeBy), plural(e.Hosts, "host"), e.History.Seq, len(e.Campaigns), written.N)
 	return err
+}
+
+func digestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// writtenReport is the line that says that a file was written, by its digest.
+func writtenReport(ctx context.Context, j *journal.Journal, digest string) (rollout.Access, bool, error) {
+	for before := int64(0); ; {
+		some, err := j.Accesses(ctx, before, 1000)
+		if err != nil || len(some) == 0 {
+			return rollout.Access{}, false, err
+		}
+		for _, line := range some {
+			if line.Kind == rollout.AccessReport && line.Detail == digest {
+				return line, true, nil
+			}
+		}
+		if before = some[len(some)-1].N; before <= 1 {
+			return rollout.Access{}, false, nil
+		}
+	}
 }
 
 // compareEvidence names what the chains say otherwise.
@@ -349,6 +389,17 @@ func (a *app) compareEvidence(ctx context.Context, j *journal.Journal, e rollout
 		if counted.Classes[k] != e.Classes[k] {
 			bad("the report counts %d hosts of the class %s and lists %d", e.Classes[k], k, counted.Classes[k])
 		}
+	}
+	switch {
+	case counted.Hosts != e.Hosts:
+		bad("the report counts %d hosts and lists %d", e.Hosts, counted.Hosts)
+	case len(counted.Classes) != len(e.Classes):
+		bad("the report counts a class that does not exist")
+	case !reflect.DeepEqual(counted.OUs, e.OUs):
+		bad("the report's counts by OU are not those of its list")
+	}
+	if e.Formula != rollout.PostureFormula && e.Version == versionString() {
+		bad("the formula of the posture's score is another one")
 	}
 	then, err := campaignsAt(ctx, j, e.At)
 	if err != nil {

@@ -119,8 +119,11 @@ func TestForgedReportsAreFound(t *testing.T) {
 		}
 		return e
 	}
-	check := func(name, ext string, b []byte) {
+	check := func(name, ext string, b []byte) { // what is in it must be seen even where somebody had it recorded
 		t.Helper()
+		if err := j.Witness(t.Context(), rollout.Access{At: now, Kind: rollout.AccessReport, Who: good.MadeBy, Detail: digestOf(b)}); err != nil {
+			t.Fatal(err)
+		}
 		file := filepath.Join(t.TempDir(), "forged"+ext)
 		if err := os.WriteFile(file, b, 0o600); err != nil {
 			t.Fatal(err)
@@ -142,6 +145,19 @@ func TestForgedReportsAreFound(t *testing.T) {
 		"hosts done":           func(e *rollout.Evidence) { e.Campaigns[0].Done = 1 },
 		"an invented campaign": func(e *rollout.Evidence) { e.Campaigns[0].ID = "winter" },
 		"a campaign left out":  func(e *rollout.Evidence) { e.Campaigns = e.Campaigns[:0] },
+		"all hosts":            func(e *rollout.Evidence) { e.Hosts = 4 },
+		"another class":        func(e *rollout.Evidence) { e.Classes["perfect"] = 1 },
+		"an OU":                func(e *rollout.Evidence) { e.OUs[0].Hosts++ },
+		"a class in an OU":     func(e *rollout.Evidence) { e.OUs[0].Classes[rollout.ClassHTTPSOnly]++ },
+		"the goal":             func(e *rollout.Evidence) { e.Campaigns[0].Goal = "secure" },
+		"the status":           func(e *rollout.Evidence) { e.Campaigns[0].Status = "finished" },
+		"failures":             func(e *rollout.Evidence) { e.Campaigns[0].Failures = 7 },
+		"hosts planned":        func(e *rollout.Evidence) { e.Campaigns[0].Hosts = 7 },
+		"since when":           func(e *rollout.Evidence) { e.Computers[0].Since = e.Computers[0].Since.Add(-time.Hour) },
+		"another host":         func(e *rollout.Evidence) { e.Computers[0].Host = "z.corp.example" },
+		"the form":             func(e *rollout.Evidence) { e.Form = "wavelock-report/2" },
+		"the formula":          func(e *rollout.Evidence) { e.Formula = "100" },
+		"who made it":          func(e *rollout.Evidence) { e.MadeBy = "the boss" },
 		"the time":             func(e *rollout.Evidence) { e.At = e.At.AddDate(0, 0, -15) },
 	} {
 		for ext, f := range evidenceFormats {
@@ -165,6 +181,50 @@ func TestForgedReportsAreFound(t *testing.T) {
 	check("a table of something else", ".csv", []byte("host,ou\na,b\n"))
 	if err := a.verifyEvidence(t.Context(), j, "report.pdf"); err == nil {
 		t.Error("a PDF is read")
+	}
+}
+
+// TestWhatNoChainProvesIsProvedByTheRecord changes what is known from observations alone, and draws the file anew.
+func TestWhatNoChainProvesIsProvedByTheRecord(t *testing.T) {
+	t.Parallel()
+	a, out, j, now := evidenceJournal(t)
+	for ext, f := range evidenceFormats {
+		file := filepath.Join(t.TempDir(), "r"+ext)
+		if err := a.writeEvidence(t.Context(), j, file, now, true); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		score := 99
+		for name, forge := range map[string]func(*rollout.Evidence){
+			"when it was made": func(e *rollout.Evidence) { e.Made = e.Made.AddDate(0, 0, -1) },
+			"by which program": func(e *rollout.Evidence) { e.Version = "1.0" },
+			"an OU":            func(e *rollout.Evidence) { e.Computers[0].OU = "corp.example/Other"; e.Count() },
+			"when it was seen": func(e *rollout.Evidence) { e.Computers[0].Seen = now },
+			"a blocker":        func(e *rollout.Evidence) { e.Computers[0].Blocker = rollout.ReasonExpired },
+			"a certificate":    func(e *rollout.Evidence) { e.Computers[0].Certificate = "AB" },
+			"its end":          func(e *rollout.Evidence) { e.Computers[0].Expires = now },
+			"a score":          func(e *rollout.Evidence) { e.Computers[0].Posture = &score },
+		} {
+			e, err := f.read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			forge(&e)
+			forged, err := f.write(e)
+			if err != nil || bytes.Equal(forged, b) {
+				t.Fatalf("%s%s: nothing was changed, %v", name, ext, err)
+			}
+			if err := os.WriteFile(file, forged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out.Reset()
+			if err := a.verifyEvidence(t.Context(), j, file); err == nil || !strings.Contains(out.String(), "no record that this very file") {
+				t.Errorf("%s%s: %v\n%s", name, ext, err, out)
+			}
+		}
 	}
 }
 

@@ -33,8 +33,9 @@ func newJournalVerify(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "verify [CAMPAIGN]", Args: cobra.MaximumNArgs(1),
 		Short: "Walk the chains, and name the first event that is not what was written",
-		Long: `Walk the chain of one campaign, or of all, or of an exported file. The first event
-that is not what was written is named. A record that was cut off at its end as a
+		Long: `Walk the chain of one campaign, or of all, or of an exported file; where all are
+walked, the history of the coverage and the record of accesses, too. The first
+event that is not what was written is named. A record that was cut off at its end as a
 whole can be told only by a head that was written down elsewhere: --head.
 
 Exit status 9 says that something was changed.`,
@@ -106,7 +107,38 @@ func (a *app) verifyChains(ctx context.Context, j *journal.Journal, args []strin
 		}
 		rows = append(rows, row)
 	}
+	if len(args) == 0 {
+		if err := otherChains(ctx, j); err != nil {
+			return err
+		}
+	}
 	return a.showChecked(rows)
+}
+
+// otherChains walks the history of the coverage and the record of accesses, which are of no campaign.
+func otherChains(ctx context.Context, j *journal.Journal) error {
+	err := func() error {
+		for _, err := range j.History(ctx, 0) {
+			if err != nil {
+				return err
+			}
+		}
+		for before := int64(0); ; {
+			some, err := j.Accesses(ctx, before, 1000)
+			if err != nil || len(some) == 0 {
+				return err
+			}
+			if before = some[len(some)-1].N; before <= 1 {
+				return nil
+			}
+		}
+	}()
+	var history *journal.HistoryError
+	var access *journal.AccessError
+	if errors.As(err, &history) || errors.As(err, &access) {
+		return failWith(exitFindings, (&journal.AccessError{}).Hint(), "the journal is broken: %w", err)
+	}
+	return err
 }
 
 func (a *app) verifyExport(o verifyOptions) error {

@@ -27,7 +27,12 @@ func (s speaker) Say(ctx context.Context, id rollout.CampaignID, w web.Word) err
 		if w.Kind == rollout.EvApproved && w.Hash != p.Hash() {
 			return rollout.Event{}, &web.RefusedError{Why: "The plan is not the one that the page showed.", Hint: "Look at it again before you approve."}
 		}
-		return say(p, st)
+		if w.Kind == rollout.EvApproved && w.Wave > 0 && rollout.BarredFrom(p, st, w.By) {
+			return rollout.Event{}, &web.RefusedError{Why: "You approved the plan, so your approval of a wave would not count.", Hint: "The policy asks for a second person: somebody else has to approve it."}
+		}
+		ev, err := say(p, st)
+		ev.From = w.From
+		return ev, err
 	}
 	err := s.a.sayAs(ctx, s.journal, id, w.By, bound)
 	var refused *web.RefusedError
@@ -56,7 +61,7 @@ func (s speaker) word(w web.Word) (word, bool) {
 	case rollout.EvRollback:
 		return takeBack(&w.Why), true
 	case rollout.EvApproved:
-		return approval(&w.Wave, &w.Why), true
+		return approvalWith(&w.Wave, &w.Why, &w.Ticket), true
 	}
 	return nil, false
 }

@@ -59,14 +59,15 @@ type house struct {
 	h     http.Handler
 	now   time.Time
 	said  *heard
+	door  *kept
 	log   *bytes.Buffer
 	third string // address of who asks
 }
 
 func newHouse(t *testing.T, secure bool) *house {
 	t.Helper()
-	x := &house{t: t, now: noon, said: &heard{}, log: &bytes.Buffer{}, third: "192.0.2.1:1"}
-	x.h = New(t.Context(), Config{Source: canned{}, Log: slog.New(slog.NewTextHandler(x.log, nil)), Version: "test", Now: func() time.Time { return x.now }, Secure: secure, Speaker: x.said,
+	x := &house{t: t, now: noon, said: &heard{}, door: &kept{}, log: &bytes.Buffer{}, third: "192.0.2.1:1"}
+	x.h = New(t.Context(), Config{Source: canned{}, Log: slog.New(slog.NewTextHandler(x.log, nil)), Version: "test", Now: func() time.Time { return x.now }, Secure: secure, Speaker: x.said, Witness: x.door,
 		Accounts: fewAccounts{"vera": {"vera", []Role{Viewer}}, "otto": {"otto", []Role{Operator}}, "anna": {"anna", []Role{Approver}}, "olga": {"olga", []Role{Operator, Approver}}}})
 	return x
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -33,7 +34,7 @@ type campaignPage struct {
 	Words    []wordForm
 	Said     string // the word that was just said
 	Refused  string // why it could not be
-	Untold   bool   // the hash is not approved yet
+	Told     []told // who approved what
 }
 
 // part is a share of a progress bar, in thousandths of its width.
@@ -49,8 +50,8 @@ type waveCard struct {
 	Pending int // not begun
 	Soaks   time.Time
 	Word    *wordForm // its approval, where it waits for one
-	By      string
-	Needs   bool
+	Asks    Approval
+	Barred  bool // whoever looks cannot give it: they approved the plan
 }
 
 func parts(total int, named ...part) []part {
@@ -98,6 +99,26 @@ func progressOf(board []waveCard, hosts int) []part {
 	return parts(hosts, flat...)
 }
 
+// told is one approval as the page lists it.
+type told struct {
+	What string
+	rollout.Approval
+	Short bool // it is not enough: it expired, or somebody else has to give it
+}
+
+func toldOf(c Campaign) (list []told) {
+	for _, a := range c.Approvals {
+		what := a.Name
+		if a.Wave > 0 {
+			what = fmt.Sprintf("wave %d · %s", a.Wave, a.Name)
+		}
+		for _, g := range a.Given {
+			list = append(list, told{what, g, a.Waits != "" || (a.Wave == 0 && c.Expired)})
+		}
+	}
+	return list
+}
+
 type campaignsPage struct {
 	Campaigns []Campaign
 	Now       time.Time
@@ -123,12 +144,12 @@ func (s *server) showCampaign(w http.ResponseWriter, r *http.Request, status int
 		s.fail(w, r, err)
 		return
 	}
-	p := campaignPage{Campaign: c, Now: s.Now(), Said: saidText[said], Refused: refused, Untold: c.Approved == ""}
+	p := campaignPage{Campaign: c, Now: s.Now(), Said: saidText[said], Refused: refused, Told: toldOf(c)}
 	for _, v := range c.Waves {
 		card := cardOf(v)
 		for _, a := range c.Approvals {
 			if a.Wave == v.Number {
-				card.By, card.Needs = a.By, a.Needs
+				card.Asks = a
 			}
 		}
 		p.Board = append(p.Board, card)
@@ -159,7 +180,7 @@ func (s *server) showCampaign(w http.ResponseWriter, r *http.Request, status int
 	if v := visitorOf(r); v != nil && s.Speaker != nil {
 		p.Words = wordsFor(v.person, c)
 		for i := range p.Board {
-			p.Board[i].Word = waveWord(v.person, c, p.Board[i])
+			p.Board[i].Word, p.Board[i].Barred = waveWord(v.person, c, p.Board[i])
 		}
 	}
 	s.showStatus(w, r, status, "campaign.html", page{Title: string(id), Active: "campaigns", Body: p})

@@ -13,6 +13,7 @@ import (
 type journalPage struct {
 	Campaigns []Campaign
 	Now       time.Time
+	Door      bool // the record of who came in can be seen
 }
 
 func (s *server) journal(w http.ResponseWriter, r *http.Request) {
@@ -21,7 +22,7 @@ func (s *server) journal(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.show(w, r, "journal.html", page{Title: "Journal", Active: "journal", Body: journalPage{all, s.Now()}})
+	s.show(w, r, "journal.html", page{Title: "Journal", Active: "journal", Body: journalPage{all, s.Now(), s.Witness != nil && (visitorOf(r) == nil || visitorOf(r).person.May("pause"))}})
 }
 
 type eventsPage struct {
@@ -67,18 +68,16 @@ func (s *server) eventsCSV(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.csv(w, r, "journal", []string{"seq", "at", "actor", "event", "wave", "host", "action", "attempt", "step", "outcome", "reason", "class", "detail"}, func(row func(...string)) {
+	s.csv(w, r, "journal", []string{"seq", "at", "actor", "event", "wave", "host", "action", "attempt", "step", "outcome", "reason", "class", "detail", "why", "ticket", "from"}, func(row func(...string)) {
 		for len(some) > 0 && err == nil {
 			for _, e := range some {
 				row(strconv.FormatInt(e.Seq, 10), stamp(e.At), e.Actor, string(e.Kind), strconv.Itoa(e.Wave), string(e.Host), string(e.Action),
-					strconv.Itoa(e.Attempt), string(e.Step), string(e.Outcome), string(e.Reason), string(e.Class), e.Detail)
+					strconv.Itoa(e.Attempt), string(e.Step), string(e.Outcome), string(e.Reason), string(e.Class), e.Detail, e.Why, e.Ticket, e.From)
 			}
 			some, err = s.Source.Events(r.Context(), id, host, some[len(some)-1].Seq, 1000)
 		}
 	})
-	if err != nil {
-		s.Log.Warn("export the journal", "campaign", id, "err", err)
-	}
+	s.cutShort(r, err)
 }
 
 type hostPage struct {
@@ -112,7 +111,7 @@ func (s *server) host(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	for i := range p.Past {
-		p.Past[i].Events = told(p.Past[i].Events)
+		p.Past[i].Events = ended(p.Past[i].Events)
 	}
 	p.Sides, p.Agree = sidesOf(d, p.Proof)
 	if o := d.Observation; o != nil {
@@ -121,8 +120,8 @@ func (s *server) host(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, "host.html", page{Title: string(d.Host.ID), Active: "hosts", Body: p})
 }
 
-// told leaves out the beginnings of steps whose end is told, too.
-func told(events []rollout.Event) []rollout.Event {
+// ended leaves out the beginnings of steps whose end is told, too.
+func ended(events []rollout.Event) []rollout.Event {
 	var out []rollout.Event
 	for i, e := range events {
 		if e.Kind == rollout.EvStepOpen && i+1 < len(events) && events[i+1].Step == e.Step {

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"wavelock/rollout"
 )
 
 // How often somebody may be wrong before they have to wait.
@@ -117,7 +120,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		s.showLogin(w, r, http.StatusBadRequest, p)
 		return
 	}
-	byName, byAddress := "name "+strings.ToLower(name), "address "+addressOf(r)
+	byName, byAddress := "name "+strings.ToLower(name), "address "+neighbourhood(addressOf(r))
 	if p.Wait = s.brake.wait(byName, byAddress); p.Wait > 0 {
 		s.Log.Warn("a login has to wait", "name", name, "from", r.RemoteAddr, "wait", p.Wait)
 		p.Error = "There were too many wrong tries. Try again in " + span(p.Wait) + "."
@@ -132,6 +135,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &denied):
 		s.brake.wrong(byName, freeTries)
 		s.brake.wrong(byAddress, freeTries*addressMore)
+		_ = s.witness(r, rollout.AccessRefused, name, denied.Why) // refused in any case
 		s.Log.Warn("a login was refused", "name", name, "from", r.RemoteAddr, "why", denied.Why)
 		p.Error = "The name or the password is wrong, or the account may not use this."
 		s.showLogin(w, r, http.StatusUnauthorized, p)
@@ -141,6 +145,11 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		s.showLogin(w, r, http.StatusServiceUnavailable, p)
 	default:
 		s.brake.right(byName)
+		if err := s.witness(r, rollout.AccessLogin, person.Name, "roles "+rolesText(person.Roles)); err != nil {
+			p.Error = "Your login cannot be recorded now, so it is not made. Try again later."
+			s.showLogin(w, r, http.StatusServiceUnavailable, p)
+			return
+		}
 		if old := s.sessionID(r); old != "" {
 			s.sessions.end(old)
 		}
@@ -148,6 +157,23 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		s.Log.Info("somebody logged in", "name", person.Name, "roles", person.Roles, "from", r.RemoteAddr)
 		http.Redirect(w, r, next, http.StatusSeeOther)
 	}
+}
+
+// neighbourhood is the address, or of IPv6 the network of 64 bits: whoever has one address there has them all.
+func neighbourhood(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().Is4() {
+		return address
+	}
+	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
+}
+
+func rolesText(roles []Role) string {
+	words := make([]string, len(roles))
+	for i, r := range roles {
+		words[i] = string(r)
+	}
+	return strings.Join(words, ", ")
 }
 
 func addressOf(r *http.Request) string {
@@ -165,6 +191,7 @@ func (s *server) logout(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.sessions.end(s.sessionID(r))
+		_ = s.witness(r, rollout.AccessLogout, v.person.Name, "") // gone in any case
 		s.Log.Info("somebody logged out", "name", v.person.Name, "from", r.RemoteAddr)
 	}
 	s.setCookie(w, "", -time.Second)

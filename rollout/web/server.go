@@ -34,6 +34,8 @@ type Config struct {
 	Accounts Accounts
 	// Speaker carries a person's word to a campaign. Nil: nothing can be done.
 	Speaker Speaker
+	// Witness keeps who came in. Nil: the log alone tells.
+	Witness Witness
 	// ScrapeToken lets a collector of metrics in without a login; empty: nobody.
 	ScrapeToken string
 	// Ahead reads the fleet before anybody asks, so that the first page of a large one
@@ -82,6 +84,7 @@ func (s *server) routes() *http.ServeMux {
 		"/campaigns": s.campaigns, "/campaign/{id}": s.campaign, "/campaign/{id}/hosts": s.campaignHosts, "/campaign/{id}/hosts.csv": s.campaignHostsCSV,
 		"/posture": s.posture, "/posture.csv": s.postureCSV,
 		"/journal": s.journal, "/journal/{id}": s.events, "/journal/{id}/events.csv": s.eventsCSV,
+		"/access": s.accesses, "/access.csv": s.accessesCSV,
 		"/api/coverage": s.apiCoverage, "/api/campaign/{id}": s.apiCampaign,
 	} {
 		mux.Handle("GET "+path, s.signedIn(h))

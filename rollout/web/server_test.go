@@ -66,7 +66,7 @@ func (c canned) Campaign(_ context.Context, id rollout.CampaignID) (Campaign, er
 	if id != "spring" {
 		return Campaign{}, &NotFoundError{"The campaign"}
 	}
-	return Campaign{Made: noon, MadeBy: hostile, Head: strings.Repeat("b", 64), Approvals: []Approval{{Wave: 1, Needs: true}}, View: rollout.View{
+	return Campaign{Made: noon, MadeBy: hostile, Head: strings.Repeat("b", 64), SecondPerson: true, Approvals: []Approval{{Needs: true, Given: []rollout.Approval{{By: hostile, Why: hostile, Ticket: hostile, Hash: hostile}}}, {Wave: 1, Name: hostile, Needs: true, Waits: hostile}}, View: rollout.View{
 		Campaign: "spring", Hash: strings.Repeat("a", 64), Approved: hostile, Hosts: 4, InFlight: 1, Status: "halted", Why: hostile, At: noon, Classes: map[rollout.Class]int{}, Seq: 3,
 		Waves:    []rollout.WaveView{{Number: 1, Name: hostile, Status: rollout.WaveWaiting, Hosts: 4, Limit: 2, Failed: 2, Why: hostile}},
 		Troubles: []rollout.HostView{{Host: hostile, Status: "failed", Reason: rollout.ReasonSelfSigned, Detail: hostile}},

@@ -38,14 +38,18 @@ type Campaign struct {
 	MadeBy    string
 	Head      string // hash of the last event
 	Approvals []Approval
+	Expired   bool // the plan's approval was not made use of in time
+	// SecondPerson says that waves want somebody else's word than the plan's.
+	SecondPerson bool
 }
 
-// Approval is a person's word that the plan, or one wave of it, may be run.
+// Approval is what was said for the plan, or for one wave of it.
 type Approval struct {
 	Wave  int // 0: the plan
 	Name  string
-	Needs bool // the plan asks for one
-	By    string
+	Needs bool   // the plan asks for one
+	Waits string // for what, in words; empty when it waits for none
+	Given []rollout.Approval
 }
 
 // Dossier is all that is known of one host.

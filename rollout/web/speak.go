@@ -20,7 +20,10 @@ type Word struct {
 	Wave int    // of an approval: 0 is the plan
 	Hash string // of the plan as the page showed it
 	Why  string
-	By   string // name of the account
+	// Ticket is the change ticket of an approval.
+	Ticket string
+	From   string // address that it came from
+	By     string // name of the account
 }
 
 // Speaker carries a person's word to a campaign's journal. A campaign that cannot
@@ -59,7 +62,7 @@ func wordsFor(p Person, c Campaign) []wordForm {
 	}
 	over, held := c.Status == "finished", c.Status == "paused"
 	going := !over && c.Status != "aborting" && c.Status != "rolling back"
-	add(going && c.Approved == "", wordForm{Word: "approve", Title: "Approve the plan", Text: "You approve the plan " + short(c.Hash) + " for " + plural(c.Hosts, "computer") + ". A plan that differs in anything is refused."})
+	add(going && (c.Approved == "" || c.Expired), wordForm{Word: "approve", Title: "Approve the plan", Text: "You approve the plan " + short(c.Hash) + " for " + plural(c.Hosts, "computer") + ". A plan that differs in anything is refused."})
 	add(going && !held, wordForm{Word: "pause", Title: "Pause", Text: "Nothing new is started. What is in flight ends, and hosts that failed are still put back."})
 	add(held || c.Status == "halted", wordForm{Word: "resume", Title: "Resume", Text: "The campaign goes on. A wave that was halted stays as it is: its hosts are left for another plan."})
 	add(going, wordForm{Word: "abort", Title: "Abort", Danger: true, Text: "The campaign ends where it is. Hosts that failed are put back; hosts that passed stay."})
@@ -67,13 +70,16 @@ func wordsFor(p Person, c Campaign) []wordForm {
 	return list
 }
 
-// waveWord is the approval that a wave waits for, for those who may give it.
-func waveWord(p Person, c Campaign, card waveCard) *wordForm {
-	if !card.Needs || card.By != "" || card.Status != rollout.WaveWaiting || !p.May("approve") || c.Approved == "" {
-		return nil
+// waveWord is the approval that a wave waits for, for those who may give it. Who approved the plan may be barred.
+func waveWord(p Person, c Campaign, card waveCard) (form *wordForm, barred bool) {
+	if card.Asks.Waits == "" || card.Status != rollout.WaveWaiting || !p.May("approve") || c.Approved == "" {
+		return nil, false
+	}
+	if c.SecondPerson && rollout.SamePerson(p.Name, c.Approved) {
+		return nil, true
 	}
 	return &wordForm{Word: "approve", Title: fmt.Sprintf("Approve wave %d", card.Number), Wave: card.Number, Hash: c.Hash,
-		Text: fmt.Sprintf("You approve wave %d with %s.", card.Number, plural(card.Hosts, "computer"))}
+		Text: fmt.Sprintf("You approve wave %d with %s.", card.Number, plural(card.Hosts, "computer"))}, false
 }
 
 func (s *server) sameToken(r *http.Request, v *visitor) bool {
@@ -96,10 +102,12 @@ func (s *server) speak(w http.ResponseWriter, r *http.Request) {
 		return
 	case !s.sameToken(r, v):
 		log.Warn("an action was refused: the form is not of the session", "by", v.person.Name)
+		s.refused(r, v.person.Name, "the form is not of the session")
 		s.problem(w, r, http.StatusForbidden, "This form is not of your session.", "Open the page again and try once more.")
 		return
 	case !v.person.May(name):
 		log.Warn("an action was refused: the role does not allow it", "by", v.person.Name, "roles", v.person.Roles)
+		s.refused(r, v.person.Name, "the roles do not allow it: "+rolesText(v.person.Roles))
 		s.problem(w, r, http.StatusForbidden, "Your role does not allow this.", "Ask somebody who may: an operator pauses, resumes, aborts and rolls back; an approver approves.")
 		return
 	}
@@ -111,7 +119,10 @@ func (s *server) speak(w http.ResponseWriter, r *http.Request) {
 }
 
 func parseWord(r *http.Request, id rollout.CampaignID, name string, kind rollout.EventKind, p Person) (Word, error) {
-	word := Word{Kind: kind, Hash: r.PostFormValue("hash"), Why: oneLine(r.PostFormValue("why")), By: p.Name}
+	word := Word{Kind: kind, Hash: r.PostFormValue("hash"), Why: oneLine(r.PostFormValue("why")), By: p.Name, From: addressOf(r)}
+	if kind == rollout.EvApproved {
+		word.Ticket = oneLine(r.PostFormValue("ticket"))
+	}
 	if n := r.PostFormValue("wave"); n != "" {
 		wave, err := strconv.Atoi(n)
 		if err != nil || wave < 0 || wave > 1<<16 {
