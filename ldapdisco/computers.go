@@ -213,6 +213,8 @@ func (c Computer) problem(staleBefore time.Time) *Problem {
 		return &Problem{Stale, "it has never logged on"}
 	case !staleBefore.IsZero() && c.LastSeen().Before(staleBefore):
 		return &Problem{Stale, "no sign of life since " + c.LastSeen().Format(time.DateOnly)}
+	case c.GUID == "" || c.SID == "": // they tell it from others: a certificate's SID is compared with it
+		return &Problem{NoIdentity, fmt.Sprintf("objectGUID %q, objectSid %q", c.GUID, c.SID)}
 	case c.DNSHostName == "":
 		return &Problem{NoDNSName, "the account has no dNSHostName"}
 	case !isHostName(c.DNSHostName):

@@ -292,3 +292,21 @@ func TestADomainWithoutPKI(t *testing.T) {
 		t.Errorf("%v, %v", roots, err)
 	}
 }
+
+// A SID or GUID that is none makes a computer that nothing is done to, and is no reason to lose the others.
+func TestIdentifiersThatCannotBeRead(t *testing.T) {
+	const dn = "CN=WEB01,OU=Web,OU=Servers,DC=corp,DC=example"
+	for what, raw := range map[string]string{
+		"too short": "\x01\x05\x00", "another revision": "\x02\x01\x00\x00\x00\x00\x00\x05\x12\x00\x00\x00", "more parts than there are": "\x01\x05\x00\x00\x00\x00\x00\x05\x15\x00\x00\x00",
+		"too many parts": "\x01\xff\x00\x00\x00\x00\x00\x05" + strings.Repeat("\x00", 4*255), "a tail": "\x01\x01\x00\x00\x00\x00\x00\x05\x12\x00\x00\x00\x00", "nothing": "",
+	} {
+		s := domain(t)
+		if err := s.Set(dn, "objectSid", raw); err != nil {
+			t.Fatal(err)
+		}
+		all := list(t, dial(t, sealed(s)), ldapdisco.Query{})
+		if p := all["WEB01"].Problem; p == nil || p.Code != ldapdisco.NoIdentity || len(all) < 20 || all["WEB02"].Problem != nil {
+			t.Errorf("%s: %+v, %d computers", what, p, len(all))
+		}
+	}
+}

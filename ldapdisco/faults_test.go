@@ -50,6 +50,7 @@ func TestAnIncompleteListIsAnError(t *testing.T) {
 		"the connection breaks in a page": {ldaptest.Faults{DropAfterPages: 6}, "connection was lost"},
 		"the cookie is lost":              {ldaptest.Faults{LoseCookieAfterPages: 6}, "LDAP result 12"},
 		"the server omits the control":    {ldaptest.Faults{OmitPaging: true}, "broke the list off"},
+		"the server has a size limit":     {ldaptest.Faults{SizeLimit: true}, "LDAP result 4"},
 		"the server is busy":              {ldaptest.Faults{Busy: true}, "LDAP result 51"},
 		"the server refers elsewhere":     {ldaptest.Faults{Refer: "ldap://other.example/"}, "Referral"},
 		"the server gives empty pages":    {ldaptest.Faults{EndlessPages: true}, "without end"},

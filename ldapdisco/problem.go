@@ -16,6 +16,7 @@ const (
 	NotWindows       = "not-windows"
 	Stale            = "stale"       // long unused
 	NoDNSName        = "no-dns-name" // none, or one that is no host name
+	NoIdentity       = "no-identity" // no objectGUID or objectSid that can be read
 	UnknownOS        = "unknown-os"  // it never told the directory what it is
 	DuplicateDNSName = "duplicate-dns-name"
 )
@@ -34,6 +35,7 @@ func ProblemTexts() []ProblemText {
 		{NotWindows, "it does not run Windows", "nothing has to be done: it has no WinRM"},
 		{Stale, "the computer has shown no sign of life for long", "if it is in use, let it log on to the domain; else retire the account; select.stale_after says what long is"},
 		{NoDNSName, "the account has no usable dNSHostName", "let the computer register its name (restart Netlogon) or correct dNSHostName; a certificate is made for that name"},
+		{NoIdentity, "the account's objectGUID or objectSid cannot be read", "look at the object with another tool (ldp.exe, Get-ADComputer); whoever is not who he says cannot be told without them, so nothing is done to it"},
 		{DuplicateDNSName, "several computer accounts have the same DNS name", "find out which one the computer uses and correct or delete the others; a certificate would be made for the wrong one"},
 		{UnknownOS, "the account does not tell its operating system", "it may never have been joined; let the computer log on to the domain, then look again"},
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 
@@ -66,6 +67,7 @@ func TestParseChainRefusesWhatIsNone(t *testing.T) {
 		"a tag without an end": {0x3f, 0xff, 0xff}, "a length of five bytes": {0x30, 0x85, 1, 1, 1, 1, 1}, "a length without its bytes": {0x30, 0x82, 1},
 		"nothing": nil, "one byte": {0x30}, "two bytes": {0x30, 0x80}, "half of one": good[:len(good)/2], "a certificate": written(t, "v2").Raw,
 		"one without certificates": empty, "a SignedData that is none": garbage, "nested as deep as may be": deep[:MaxChain], "nested deeper": deep,
+		"eight megabytes of it": bytes.Repeat([]byte{0x30, 0x80}, 4<<20), "eight megabytes, well formed": mustMarshal(t, make([]byte, 8<<20)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			certs, err := ParseChain(b)
@@ -154,4 +156,27 @@ func FuzzParseChain(f *testing.F) {
 			t.Fatal(len(certs), err)
 		}
 	})
+}
+
+// A certificate with thousands of names is read where it is small enough, and refused where it is not, by everybody who reads one.
+func TestCertificatesWithManyNames(t *testing.T) {
+	for n, fits := range map[int]bool{1000: true, 20_000: false} {
+		huge := make509(t, nil, func(c *x509.Certificate) {
+			for i := range n {
+				c.DNSNames = append(c.DNSNames, fmt.Sprintf("name%06d.corp.example", i))
+			}
+		}).cert
+		var p *Problem
+		if _, err := ParseIssued(huge.Raw); (err == nil) != fits || !fits && (!errors.As(err, &p) || p.Code != CodeBadAnswer || p.Hint() == "") {
+			t.Errorf("%d names, as issued: %v", n, err)
+		}
+		if c, err := ParseCertificate(huge.Raw); (err == nil) != fits || fits && len(c.DNSNames) < n {
+			t.Errorf("%d names, in a store: %d, %v", n, len(c.DNSNames), err)
+		}
+		roots := x509.NewCertPool()
+		roots.AddCert(huge)
+		if _, err := VerifyPresented([]*x509.Certificate{huge}, roots, "elsewhere.corp.example", noon); !errors.As(err, &p) {
+			t.Errorf("%d names, presented: %v", n, err)
+		}
+	}
 }

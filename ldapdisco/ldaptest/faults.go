@@ -15,6 +15,8 @@ type Faults struct {
 	EndlessPages bool
 	// IgnorePageSize gives everything in one page.
 	IgnorePageSize bool
+	// SizeLimit ends every page with result 4 and no cookie, as a server with a limit of its own does.
+	SizeLimit bool
 	// ChildDomain names a domain below this one: a search of the whole domain gets a reference to it.
 	ChildDomain string
 	// Delay comes before every answer, a logon's too.

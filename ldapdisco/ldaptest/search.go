@@ -195,6 +195,8 @@ func (c *conn) endPage(s *search, next int, done func(error, []byte) error) erro
 	switch {
 	case !s.paging && next >= 0:
 		return done(&refusal{code: sizeLimitExceeded}, nil)
+	case f.SizeLimit:
+		return done(&refusal{code: sizeLimitExceeded}, nil)
 	case !s.paging || f.OmitPaging:
 		return done(nil, nil)
 	case next < 0:

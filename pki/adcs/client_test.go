@@ -413,3 +413,16 @@ func TestACallThatIsNotSealed(t *testing.T) {
 		t.Errorf("a CA that is gone: %v", err)
 	}
 }
+
+// An answer of eight megabytes is left off long before its end, and said to be none.
+func TestAnAnswerThatIsFarTooLarge(t *testing.T) {
+	d := start(t)
+	d.ca.Set(adcstest.Bomb, true)
+	for name, cfg := range map[string]adcs.Config{"Kerberos": d.kerberos("svc-wavelock"), "NTLM": ntlm("svc-wavelock")} {
+		a, err := client(t, cfg).Submit(t.Context(), d.at(true), adcs.Request{Template: "Relay", CSR: d.csr})
+		var e *adcs.Error
+		if !errors.As(err, &e) || e.Kind != adcs.Protocol || !strings.Contains(err.Error(), "bytes of answer") || e.Hint() == "" || a.Certificate != nil {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+}

@@ -31,6 +31,7 @@ const (
 	Drop         Fault = "drop"
 	Tamper       Fault = "tamper"
 	NoPrivacy    Fault = "no-privacy"
+	Bomb         Fault = "bomb"
 
 	WebDown       Fault = "web-down"
 	WebMute       Fault = "web-mute"
@@ -78,6 +79,7 @@ var Faults = []struct {
 	{Drop, "over RPC: the request is worked on, and the connection ends before the answer"},
 	{Tamper, "over RPC: one bit of every sealed answer is flipped on the way"},
 	{NoPrivacy, "over RPC: requests without packet privacy are taken, as with IF_ENFORCEENCRYPTICERTREQUEST switched off (ESC11)"},
+	{Bomb, "over RPC: the chain that comes with a certificate has eight megabytes, of sequences in sequences"},
 	{WebDown, "the web server breaks every connection"},
 	{WebMute, "the web server takes requests and never answers"},
 	{CRLMissing, "the lists are not there: 404"},
