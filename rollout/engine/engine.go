@@ -88,10 +88,13 @@ type Engine struct {
 	put     int                     // how often in a row catchUp left it to them
 	last    rollout.Event           // applied
 
-	granted map[string]bool // what the gate said yes to
-	snapped int64           // Seq of the state that was last kept
-	thought time.Duration   // that the last decision took
-	cut     bool            // the journal could not be reached the last time
+	granted  map[string]bool // what the gate said yes to
+	snapped  int64           // Seq of the state that was last kept
+	thought  time.Duration   // that the last decision took
+	asking   bool            // the gate; see inquire
+	answered chan error
+	asks     sync.WaitGroup
+	cut      bool // the journal could not be reached the last time
 
 	index  sync.Once
 	byHost map[rollout.HostID]int
@@ -113,7 +116,7 @@ func New(cfg Config) *Engine {
 	if state == nil {
 		state = rollout.NewState(cfg.Plan)
 	}
-	return &Engine{Config: cfg, state: state, snapped: state.Seq, inbox: map[int64]rollout.Event{}, granted: map[string]bool{},
+	return &Engine{Config: cfg, state: state, snapped: state.Seq, inbox: map[int64]rollout.Event{}, granted: map[string]bool{}, answered: make(chan error, 1),
 		kick: make(chan struct{}, 1)}
 }
 
@@ -155,6 +158,7 @@ func (e *Engine) Run(ctx context.Context) (Ending, error) {
 		return err
 	})
 	err := g.Wait()
+	e.asks.Wait() // their context has ended
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, errDone) && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
@@ -183,6 +187,8 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 			return e.ending(), nil
 		case <-e.kick:
 		case <-timer.C:
+		case err = <-e.answered:
+			e.asking = false
 		case <-sweep.C:
 			if err = e.sameJournal(ctx); err == nil && reached {
 				err = e.sweep(ctx)
@@ -244,7 +250,7 @@ func (e *Engine) tick(ctx context.Context) (rollout.Decision, error) {
 		}
 		d, asks, settled, err := e.decide(ctx)
 		if err == nil && len(asks) > 0 {
-			err = e.ask(ctx, asks)
+			e.inquire(ctx, asks)
 		}
 		if err != nil || settled {
 			return d, err
@@ -252,8 +258,8 @@ func (e *Engine) tick(ctx context.Context) (rollout.Decision, error) {
 	}
 }
 
-// decide records one decision, unless a gate has to be asked first. It answers true when there is nothing more to
-// decide now.
+// decide records one decision, without that of which a gate has to be asked first. It answers true when there is nothing
+// more to decide now.
 func (e *Engine) decide(ctx context.Context) (rollout.Decision, []Question, bool, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -270,22 +276,24 @@ func (e *Engine) decide(ctx context.Context) (rollout.Decision, []Question, bool
 	if len(d.Events) == 0 && len(d.Actions) == 0 {
 		return d, nil, true, nil
 	}
-	if asks := e.questions(d); len(asks) > 0 {
-		return d, asks, false, nil
+	asks := e.questions(d)
+	free := e.free(d)
+	if len(free.Events) == 0 && len(free.Actions) == 0 {
+		return d, asks, true, nil
 	}
 	if err := e.follows(ctx, e.last); err != nil {
 		return d, nil, false, err
 	}
-	events, jobs := e.translate(d)
+	events, jobs := e.translate(free)
 	written, ok, err := e.Store.Decide(ctx, e.Plan.ID, version, events, jobs)
 	if err == nil {
 		err = e.forked(written, e.state.Seq)
 	}
 	if err != nil || !ok {
-		return d, nil, false, err
+		return d, asks, false, err
 	}
 	e.take(written)
-	return d, nil, false, nil
+	return d, asks, false, nil
 }
 
 func (e *Engine) translate(d rollout.Decision) ([]rollout.Event, []rollout.Job) {

@@ -38,7 +38,7 @@ func (e *Engine) questions(d rollout.Decision) []Question {
 	}
 	var all []Question
 	for _, ev := range d.Events {
-		if ev.Kind != rollout.EvWaveOpened {
+		if !e.opens(ev) {
 			continue
 		}
 		if ev.Wave == 1 && !e.granted["campaign"] {
@@ -50,8 +50,7 @@ func (e *Engine) questions(d rollout.Decision) []Question {
 	}
 	removal := Question{Kind: AskRemoval}
 	for _, a := range d.Actions {
-		narrows := a.Kind == rollout.ActClose || a.Kind == rollout.ActQuiesce
-		if narrows && !e.granted["removal "+string(a.Host)] {
+		if e.removes(a) {
 			removal.Wave, removal.Hosts = a.Wave, append(removal.Hosts, a.Host)
 		}
 	}
@@ -59,6 +58,33 @@ func (e *Engine) questions(d rollout.Decision) []Question {
 		all = append(all, removal)
 	}
 	return all
+}
+
+// opens reports whether an event opens a wave to which the gate has not said yes. Callers hold mu.
+func (e *Engine) opens(ev rollout.Event) bool {
+	return e.Gate != nil && ev.Kind == rollout.EvWaveOpened && (!e.granted[fmt.Sprint("wave ", ev.Wave)] || ev.Wave == 1 && !e.granted["campaign"])
+}
+
+// removes reports whether an action narrows or removes HTTP and the gate has not said yes to that. Callers hold mu.
+func (e *Engine) removes(a rollout.Action) bool {
+	return e.Gate != nil && (a.Kind == rollout.ActClose || a.Kind == rollout.ActQuiesce) && !e.granted["removal "+string(a.Host)]
+}
+
+// free is what of a decision waits for no gate. Callers hold mu.
+func (e *Engine) free(d rollout.Decision) rollout.Decision {
+	d.Events = slices.DeleteFunc(slices.Clone(d.Events), e.opens)
+	d.Actions = slices.DeleteFunc(slices.Clone(d.Actions), e.removes)
+	return d
+}
+
+// inquire asks the gate beside everything else, which may take minutes: a host that has to go back does not wait for it,
+// nor does one whose worker died. One round of questions is asked at a time; what comes up meanwhile is in the next.
+func (e *Engine) inquire(ctx context.Context, all []Question) {
+	if e.asking {
+		return
+	}
+	e.asking = true
+	e.asks.Go(func() { e.answered <- e.ask(ctx, all) })
 }
 
 func (e *Engine) membersOf(wave int) []rollout.HostID {

@@ -242,3 +242,58 @@ func TestStateIsKeptWhenMuchHasHappened(t *testing.T) {
 		t.Errorf("it ends %+v", end)
 	}
 }
+
+// slow is a gate that answers about removals when it is told to.
+type slow struct{ answer chan error }
+
+func (s slow) Ask(ctx context.Context, q Question) error {
+	if q.Kind != AskRemoval {
+		return nil
+	}
+	select {
+	case err := <-s.answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TestWayBackWaitsForNoGate: while somebody thinks about the removal on one host, another one fails and is put back.
+func TestWayBackWaitsForNoGate(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 30)
+	bad := b.plan.Waves[1].Hosts[2]
+	broken := b.world.hosts[bad]
+	broken.broken[rollout.StepProve] = &rollout.Failure{Host: bad, Step: rollout.StepProve, Reason: rollout.ReasonThumbprintDiffers, Err: errors.New("another certificate")}
+	gate := slow{make(chan error)}
+	e := b.engine()
+	e.Gate = gate
+	restored := make(chan struct{})
+	e.Observer = func(ev rollout.Event) {
+		if ev.Host == bad && ev.Kind == rollout.EvSettled && ev.Outcome == rollout.Restored {
+			close(restored)
+		}
+	}
+	go func() {
+		gate.answer <- nil // the canary's
+		select {
+		case <-restored:
+		case <-t.Context().Done():
+		}
+		for {
+			select {
+			case gate.answer <- nil:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if end, err := e.Run(ctx); err != nil || !end.Over {
+		t.Fatalf("it ends %+v, %v", end, err)
+	}
+	if !broken.http || broken.https {
+		t.Errorf("%s was not put back: %v", bad, broken.steps)
+	}
+}

@@ -55,13 +55,14 @@ type Message struct {
 
 // Config is one hook.
 type Config struct {
-	On      []string      // occasions
-	Command []string      // program and its arguments; no shell
-	URL     string        // https, or http on this computer
-	Secret  []byte        // signs what is posted
-	Timeout time.Duration // of one try
-	Retries int           // of a post that was not answered
-	CAFile  string        // PEM roots of the server; empty: the system's
+	On      []string         // occasions
+	Command []string         // program and its arguments; no shell
+	URL     string           // https, or http on this computer
+	Secret  []byte           // signs what is posted
+	Timeout time.Duration    // of one try
+	Retries int              // of a post that was not answered
+	CAFile  string           // PEM roots of the server; empty: the system's
+	Now     func() time.Time // of the time stamp of a post; the wall clock when nil
 }
 
 // Validate names what is wrong with the hook.

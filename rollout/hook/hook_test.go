@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -114,6 +115,7 @@ func posted(t *testing.T, answers ...int) (Config, *atomic.Int64) {
 	t.Helper()
 	var n atomic.Int64
 	secret := []byte("shared secret")
+	late := message.At.Add(time.Hour) // it has waited for others before it
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil || r.Method != http.MethodPost {
@@ -121,6 +123,9 @@ func posted(t *testing.T, answers ...int) (Config, *atomic.Int64) {
 		}
 		if got := r.Header.Get(HeaderSignature); got != Sign(secret, r.Header.Get(HeaderTimestamp), body) || r.Header.Get(HeaderID) != message.ID {
 			t.Errorf("signed %q, delivery %q", got, r.Header.Get(HeaderID))
+		}
+		if got := r.Header.Get(HeaderTimestamp); got != fmt.Sprint(late.Unix()) {
+			t.Errorf("the time stamp is %s, and the post is made at %d", got, late.Unix())
 		}
 		i := min(int(n.Add(1)), len(answers)) - 1
 		w.Header().Set("Location", "/elsewhere")
@@ -132,7 +137,7 @@ func posted(t *testing.T, answers ...int) (Config, *atomic.Int64) {
 	if err := os.WriteFile(roots, pemOf(s.Certificate().Raw), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Config{On: []string{WaveStart}, URL: s.URL + "/hook?key=geheim", Secret: secret, Timeout: 20 * time.Second, CAFile: roots, Retries: 1}, &n
+	return Config{On: []string{WaveStart}, URL: s.URL + "/hook?key=geheim", Secret: secret, Timeout: 20 * time.Second, CAFile: roots, Retries: 1, Now: func() time.Time { return late }}, &n
 }
 
 func TestPosts(t *testing.T) {

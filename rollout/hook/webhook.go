@@ -16,13 +16,14 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"time"
 )
 
 // The headers of a post.
 const (
 	HeaderOn        = "X-Wavelock-On"
 	HeaderID        = "X-Wavelock-Delivery"  // the same when it is sent again
-	HeaderTimestamp = "X-Wavelock-Timestamp" // seconds since 1970; refuse what is older than a few minutes
+	HeaderTimestamp = "X-Wavelock-Timestamp" // of the try, in seconds since 1970; refuse what is older than a few minutes
 	HeaderSignature = "X-Wavelock-Signature" // see Sign
 )
 
@@ -42,6 +43,9 @@ type webhook struct {
 }
 
 func newWebhook(c Config) (webhook, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	u, err := url.Parse(c.URL)
 	if err != nil {
 		return webhook{}, errors.New("url: it is no web address") // it may have a secret in it
@@ -73,7 +77,7 @@ func (w webhook) send(ctx context.Context, m Message) error {
 	if err != nil {
 		return errors.New("it is no web address")
 	}
-	stamp := strconv.FormatInt(m.At.Unix(), 10)
+	stamp := strconv.FormatInt(w.Now().Unix(), 10) // of this try: what waited its turn, or is sent again, is not an old post
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "wavelock")
 	req.Header.Set(HeaderOn, m.On)
