@@ -371,7 +371,7 @@ func allowsHTTPS(f Firewall, port int) bool {
 
 func opens(p FirewallProfile, port int) func(FirewallRule) bool {
 	return func(r FirewallRule) bool {
-		return r.Allow && r.Active && (p.LocalMerge || r.Policy) &&
+		return r.Allow && r.Active && len(r.Only) == 0 && (p.LocalMerge || r.Policy) &&
 			(len(r.Profiles) == 0 || slices.Contains(r.Profiles, p.Name)) && coversPort(r.Ports, port)
 	}
 }

@@ -89,6 +89,7 @@ func TestAllowsHTTPS(t *testing.T) {
 		"a rule for each profile":                 {[]FirewallProfile{domain, private}, []FirewallRule{with(rule, func(r *FirewallRule) { r.Profiles = []string{"domain"} }), with(rule, func(r *FirewallRule) { r.Profiles = []string{"private"} })}, true},
 		"a rule that is off":                      {[]FirewallProfile{domain}, []FirewallRule{with(rule, func(r *FirewallRule) { r.Active = false })}, false},
 		"a rule that blocks":                      {[]FirewallProfile{domain}, []FirewallRule{with(rule, func(r *FirewallRule) { r.Allow = false })}, false},
+		"a rule for one program":                  {[]FirewallProfile{domain}, []FirewallRule{with(rule, func(r *FirewallRule) { r.Only = []string{`App=C:\app.exe`} })}, false},
 		"a rule for another port":                 {[]FirewallProfile{domain}, []FirewallRule{with(rule, func(r *FirewallRule) { r.Ports = []string{"5985"} })}, false},
 		"a local rule that is not merged":         {[]FirewallProfile{profile(domain, func(p *FirewallProfile) { p.LocalMerge = false })}, []FirewallRule{rule}, false},
 		"a rule of Group Policy is always merged": {[]FirewallProfile{profile(domain, func(p *FirewallProfile) { p.LocalMerge = false })}, []FirewallRule{with(rule, func(r *FirewallRule) { r.Policy = true })}, true},

@@ -195,6 +195,9 @@ type FirewallRule struct {
 	Profiles []string `json:"profiles,omitempty"` // empty means all
 	Remote   []string `json:"remote,omitempty"`   // empty means any
 	Policy   bool     `json:"policy,omitempty"`   // set by Group Policy
+	// Only are the conditions of the rule beyond these, such as App=C:\app.exe or Security=Authenticate. What they mean is not
+	// known here, so such a rule opens nothing.
+	Only []string `json:"only,omitempty"`
 }
 
 // TellingServices are the services whose state a check or a person asks for: an

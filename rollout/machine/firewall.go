@@ -34,10 +34,22 @@ func parseRule(id, text string) (r rollout.FirewallRule, relevant bool) {
 			r.Remote = append(r.Remote, v)
 		case "Name":
 			r.Name = v
+		case "App": // http.sys, which listens for WinRM, is the system itself
+			if !strings.EqualFold(v, "System") {
+				r.Only = append(r.Only, field)
+			}
+		default:
+			if k != "" && !describes[k] {
+				r.Only = append(r.Only, field)
+			}
 		}
 	}
 	return r, in && tcp
 }
+
+// describes has the fields of a rule that do not limit it, [MS-GPFAS] 2.2.2.19. A field that is not known may, [MS-FASP] 2.2.37
+// gets new ones with every version.
+var describes = map[string]bool{"Desc": true, "EmbedCtxt": true, "Edge": true, "Defer": true, "LSM": true, "NNm": true}
 
 // touches reports whether the rule is about one of the ports. A rule for every
 // port of one program or service is about that program.

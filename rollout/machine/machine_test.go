@@ -72,16 +72,20 @@ func newCA(t *testing.T) *adcstest.CA {
 }
 
 // setupWith takes the CA, and the part of the fleet's configuration that is not always the same.
-func setupWith(t *testing.T, ca *adcstest.CA, cfg machine.Config) *bench {
+func setupWith(t *testing.T, ca *adcstest.CA, cfg machine.Config, change ...func(*machinetest.Config)) *bench {
 	t.Helper()
 	dir := logontest.NewDirectory("CORP", "corp.example")
 	dir.Add("admin", "Passw0rd.1")
 	n := nextAddress.Add(1)
 	address := fmt.Sprintf("127.%d.%d.%d", addressBlock(), n/250, n%250+2)
-	win := machinetest.New(machinetest.Config{FQDN: "web01.corp.example", Address: address, Directory: dir, Admins: []string{"admin"}, Log: cfg.Log,
+	computer := machinetest.Config{FQDN: "web01.corp.example", Address: address, Directory: dir, Admins: []string{"admin"}, Log: cfg.Log,
 		Enroll: func(ctx context.Context, r machinetest.EnrollRequest) ([]byte, error) {
 			return ca.Issue(ctx, adcstest.Request{Account: r.Account, FQDN: r.FQDN, Template: r.Template, CSR: r.CSR})
-		}})
+		}}
+	for _, f := range change {
+		f(&computer)
+	}
+	win := machinetest.New(computer)
 	win.InstallCA(ca.Issuing())
 	if err := win.Start(); err != nil {
 		t.Fatal(err)

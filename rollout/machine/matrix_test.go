@@ -132,6 +132,10 @@ func rideThrough(t *testing.T, c cell) string {
 // rideOnce drives the campaign as the engine does, and then looks at the computer itself.
 func rideOnce(t *testing.T, c cell, undo time.Duration) (end string, met bool) {
 	b := setup(t)
+	b.win.Registry(func(r *machinetest.Registry) { // a brown-out without it is refused
+		r.SetNum(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets", 1)
+		r.SetNum(firewallKey+`\StandardProfile\Logging`, "LogDroppedPackets", 1)
+	})
 	b.policy.UndoAfter, b.policy.PollFor, b.policy.DeferFor = rollout.Duration(undo), rollout.Duration(300*time.Millisecond), rollout.Duration(300*time.Millisecond)
 	b.policy.Quiesce, b.policy.Deferrals = rollout.Duration(300*time.Millisecond), 1000
 	b.timeout(2 * time.Second)

@@ -18,6 +18,7 @@ type rule struct {
 	remotes           []string
 	profiles          []string
 	protocol          string
+	narrow            bool // for one program, service, interface, local address or peer that IPsec knows: not for http.sys
 }
 
 // parseRule reads the string of [MS-GPFAS] 2.2.2.19.
@@ -42,13 +43,17 @@ func parseRule(s string) rule {
 			r.remotes = append(r.remotes, v)
 		case "Name":
 			r.name = v
+		case "App":
+			r.narrow = r.narrow || !strings.EqualFold(v, "System")
+		case "Svc", "IF", "IFType", "LA4", "LA6", "RPort", "RPort2_10", "Security", "RMauth", "RUAuth":
+			r.narrow = true
 		}
 	}
 	return r
 }
 
 func (r rule) covers(port int, remote netip.Addr) bool {
-	if !r.active || !r.in || (r.protocol != "" && r.protocol != "6") {
+	if !r.active || !r.in || r.narrow || (r.protocol != "" && r.protocol != "6") {
 		return false
 	}
 	// The computers of a domain are in the domain profile.
@@ -161,7 +166,7 @@ var protocolNumbers = map[string]string{"tcp": "6", "udp": "17", "any": ""}
 // addRule writes a rule as netsh does: under a new GUID, never replacing another.
 func (h *Host) addRule(id string, args map[string]string) {
 	var b strings.Builder
-	b.WriteString("v2.31|Action=")
+	b.WriteString(h.cfg.Release.Schema + "|Action=")
 	if strings.EqualFold(args["action"], "block") {
 		b.WriteString("Block|")
 	} else {

@@ -19,11 +19,9 @@ import (
 
 // common is what all computers have in common, made once a process.
 var common = sync.OnceValue(func() (c struct {
-	rules    []Value
 	certs    map[string][]byte // thumbprint to blob
 	services []service
 }) {
-	c.rules = commonRules()
 	c.certs = decoys()
 	c.services = commonServices()
 	return c
@@ -34,10 +32,9 @@ type service struct{ name, state, start string }
 // furnish fills the registry of a fresh computer.
 func (h *Host) furnish() {
 	c := common()
-	h.reg.SetNum(listenerKey+`\*+HTTP`, "Port", uint32(h.cfg.HTTPPort))
-	h.reg.SetText(listenerKey+`\*+HTTP`, "uriprefix", "wsman")
+	h.cfg.Release.describe(&h.reg, h.cfg.HTTPPort)
 	h.reg.SetNum(serviceKey, "allow_remote_requests", 1)
-	h.reg.share(firewallKey+`\FirewallRules`, c.rules)
+	h.reg.share(firewallKey+`\FirewallRules`, rulesOf(h.cfg.Release))
 	for _, p := range []string{"DomainProfile", "StandardProfile", "PublicProfile"} {
 		h.reg.SetNum(firewallKey+`\`+p, "EnableFirewall", 1)
 		h.reg.SetNum(firewallKey+`\`+p, "DoNotAllowExceptions", 0)
@@ -48,9 +45,6 @@ func (h *Host) furnish() {
 	h.reg.make(bindingKey)
 	h.reg.SetText(bindingKey+`\0.0.0.0:443`, "SslCertStoreName", "MY")
 	h.reg.Set(bindingKey+`\0.0.0.0:443`, Value{Name: "AppId", Type: Binary, Data: guid("4dc3e181-e14b-4a21-b022-59fc669b0914")})
-	h.reg.SetText(`SOFTWARE\Microsoft\Windows NT\CurrentVersion`, "ProductName", "Windows Server 2022 Standard")
-	h.reg.SetText(`SOFTWARE\Microsoft\PowerShell\3\PowerShellEngine`, "PowerShellVersion", "5.1.20348.1")
-	h.reg.SetText(`SOFTWARE\Microsoft\PowerShell\1\PowerShellEngine`, "PowerShellVersion", "2.0")
 	h.reg.SetText(`SOFTWARE\Microsoft\Ole`, "EnableDCOM", "Y")
 	h.reg.SetText(`SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Client`, "trusted_hosts", h.cfg.TrustedHosts)
 	const shell = `SOFTWARE\Policies\Microsoft\Windows\PowerShell`
@@ -61,20 +55,6 @@ func (h *Host) furnish() {
 		h.reg.SetNum(shell+`\Transcription`, "EnableTranscripting", 1)
 		h.reg.SetText(shell+`\Transcription`, "OutputDirectory", `\\logs.corp.example\transcripts$`)
 	}
-}
-
-// commonRules are 400 firewall rules as a server has them ([MS-GPFAS] 2.2.2.19).
-func commonRules() []Value {
-	rules := []Value{
-		{Name: "WINRM-HTTP-In-TCP", Type: SZ, Text: "v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|Profile=Domain|Profile=Private|LPort=5985|App=System|Name=@FirewallAPI.dll,-30253|Desc=@FirewallAPI.dll,-30256|EmbedCtxt=@FirewallAPI.dll,-30267|"},
-		{Name: "WINRM-HTTP-In-TCP-PUBLIC", Type: SZ, Text: "v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|Profile=Public|LPort=5985|RA4=LocalSubnet|RA6=LocalSubnet|App=System|Name=@FirewallAPI.dll,-30253|Desc=@FirewallAPI.dll,-30256|EmbedCtxt=@FirewallAPI.dll,-30267|"},
-	}
-	for i := len(rules); i < 400; i++ {
-		rules = append(rules, Value{Name: fmt.Sprintf("{7C4E7A5B-0000-4D4B-9B42-%012X}", i), Type: SZ,
-			Text: fmt.Sprintf(`v2.31|Action=Allow|Active=%s|Dir=In|Protocol=6|Profile=Domain|LPort=%d|App=%%SystemRoot%%\system32\svchost.exe|Svc=svc%03d|Name=Feature %d (TCP-In)|Desc=Inbound rule of feature %d.|EmbedCtxt=Features|`,
-				[]string{"TRUE", "FALSE"}[i%2], 20000+i, i, i, i)})
-	}
-	return rules
 }
 
 // decoys are the other certificates that a machine's store has: of another name,

@@ -46,11 +46,12 @@ func (e *EnrollError) Error() string {
 
 // Config says what computer it is.
 type Config struct {
-	FQDN         string // web01.corp.example
-	Address      string // 127.x.y.z
-	HTTPPort     int    // 5985 when 0
-	HTTPSPort    int    // 5986 when 0
-	Product      int    // 1 client, 2 domain controller, 3 server (the default)
+	FQDN         string  // web01.corp.example
+	Address      string  // 127.x.y.z
+	HTTPPort     int     // 5985 when 0
+	HTTPSPort    int     // 5986 when 0
+	Product      int     // 1 client, 2 domain controller, 3 server (the default)
+	Release      Release // Windows Server 2022, or Windows 11 for a client, when it has no name
 	Directory    *logontest.Directory
 	Admins       []string // account names; nobody else may do anything
 	Keytab       *keytab.Keytab
@@ -105,7 +106,16 @@ const (
 // over HTTP, 400 firewall rules, 8 certificates and 200 services.
 func New(cfg Config) *Host {
 	cfg.HTTPPort, cfg.HTTPSPort = cmp.Or(cfg.HTTPPort, 5985), cmp.Or(cfg.HTTPSPort, 5986)
-	cfg.Product, cfg.MaxEnvelop = cmp.Or(cfg.Product, 3), cmp.Or(cfg.MaxEnvelop, 512000)
+	cfg.MaxEnvelop = cmp.Or(cfg.MaxEnvelop, 512000)
+	switch {
+	case cfg.Release.Name == "" && cfg.Product == 1:
+		cfg.Release = releaseNamed("Windows 11")
+	case cfg.Release.Name == "":
+		cfg.Release = releaseNamed("Windows Server 2022")
+	case cfg.Release.Client:
+		cfg.Product = 1
+	}
+	cfg.Product = cmp.Or(cfg.Product, 3)
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}

@@ -97,7 +97,7 @@ func progDel(x *execution, rest string) int {
 }
 
 func progVer(x *execution, _ string) int {
-	x.out.WriteString("\r\nMicrosoft Windows [Version 10.0.20348.2227]\r\n")
+	x.out.WriteString("\r\nMicrosoft Windows [Version " + x.h.cfg.Release.Version + ".2227]\r\n")
 	return 0
 }
 

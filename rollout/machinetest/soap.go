@@ -92,7 +92,7 @@ func (h *Host) soap(s *session, in []byte) (status int, out string, reset bool) 
 	}
 	body := env.child("Body")
 	if body.child("Identify") != nil {
-		return 200, identify("OS: 10.0.20348 SP: 0.0 Stack: 3.0"), false
+		return 200, identify("OS: " + h.cfg.Release.Version + " SP: 0.0 Stack: 3.0"), false
 	}
 	c := h.readCall(s, env.child("Header"), body)
 	a := h.execute(c)

@@ -182,7 +182,7 @@ func (h *Host) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		s.der = der
 	}
 	cert := tls.Certificate{Certificate: append([][]byte{der}, h.chain(der)...), PrivateKey: key}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: h.cfg.Release.MaxTLS, CipherSuites: h.cfg.Release.Suites, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
 	if h.asksForCertificate(hello) {
 		config.ClientAuth = tls.RequestClientCert
 	}

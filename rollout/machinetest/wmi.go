@@ -177,8 +177,8 @@ var classes = map[string]func(*Host) []instance{
 		return []instance{{{"DNSHostName", name}, {"Domain", domain}, {"DomainRole", role}, {"Manufacturer", "Example"}, {"Name", strings.ToUpper(name)}, {"PartOfDomain", "true"}}}
 	},
 	"root/cimv2/win32_operatingsystem": func(h *Host) []instance {
-		return []instance{{{"BuildNumber", "20348"}, {"Caption", "Microsoft Windows Server 2022 Standard"}, {"LastBootUpTime", datetime(h.booted)},
-			{"LocalDateTime", datetime(h.now())}, {"OSLanguage", "1033"}, {"ProductType", strconv.Itoa(h.cfg.Product)}, {"Version", "10.0.20348"}}}
+		return []instance{{{"BuildNumber", h.cfg.Release.Build}, {"Caption", h.cfg.Release.Caption}, {"LastBootUpTime", datetime(h.booted)},
+			{"LocalDateTime", datetime(h.now())}, {"OSLanguage", "1033"}, {"ProductType", strconv.Itoa(h.cfg.Product)}, {"Version", h.cfg.Release.Version}}}
 	},
 	"root/cimv2/win32_service": func(h *Host) (list []instance) {
 		for _, s := range h.allServices() {
