@@ -20,10 +20,7 @@ type Account struct {
 // another's in this domain. An account of another domain is an error.
 func (d *Directory) Self(ctx context.Context) (Account, error) {
 	const op = "ask who we are"
-	if ctx.Err() != nil {
-		return Account{}, d.fail(op, context.Cause(ctx))
-	}
-	said, err := d.link().ldap.WhoAmI(nil)
+	said, err := d.link().whoAmI(ctx)
 	if err != nil {
 		return Account{}, d.fail(op, err)
 	}
@@ -51,6 +48,21 @@ func (d *Directory) Self(ctx context.Context) (Account, error) {
 	a.DN = users[0].DN
 	a.Groups, err = d.GroupSIDs(ctx, a.DN)
 	return a, err
+}
+
+// whoAmI gives up in time: the library would wait for the answer for ever. The connection is of no use then.
+func (l *link) whoAmI(ctx context.Context) (*ldap.WhoAmIResult, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.cfg.Timeout, errSilent)
+	defer cancel()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	stop := context.AfterFunc(ctx, l.close)
+	said, err := l.ldap.WhoAmI(nil)
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	return said, err
 }
 
 // In reports whether the account is in one of the groups, given by name or distinguished name.

@@ -1,11 +1,13 @@
 package ldapdisco_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"wavelock/ldapdisco"
 	"wavelock/ldapdisco/ldaptest"
@@ -69,5 +71,32 @@ func TestSelfWithoutAnEntryIsAnError(t *testing.T) {
 	var e *ldapdisco.Error
 	if a, err := d.Self(t.Context()); !errors.As(err, &e) || slices.Contains(a.Groups, "") {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// A server that does not say who we are is not waited for without end.
+func TestAServerThatDoesNotSayWhoWeAre(t *testing.T) {
+	t.Parallel()
+	s := domain(t)
+	cfg := sealed(s)
+	cfg.Timeout = 200 * time.Millisecond
+	d := dial(t, cfg)
+	s.SetFaults(ldaptest.Faults{Hang: true})
+	var e *ldapdisco.Error
+	if _, err := d.Self(t.Context()); !errors.As(err, &e) || !strings.Contains(err.Error(), "not answered in time") || e.Hint() == "" {
+		t.Errorf("%v", err)
+	}
+	cfg.Timeout = time.Minute
+	s.SetFaults(ldaptest.Faults{})
+	d = dial(t, cfg)
+	s.SetFaults(ldaptest.Faults{Hang: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := d.Self(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	s.SetFaults(ldaptest.Faults{})
+	if _, err := d.Domain(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }

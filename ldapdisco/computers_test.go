@@ -163,6 +163,20 @@ func TestExclusionsWinAndSayWhy(t *testing.T) {
 	}
 }
 
+// The members of an excluded group are excluded wherever they lie: what is selected need not lie below the base.
+func TestExclusionsReachBeyondTheBase(t *testing.T) {
+	s := domain(t)
+	if _, err := s.AddGroup("Frozen", "", "CN=WEB02,OU=Web,OU=Servers,"+s.BaseDN()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := sealed(s)
+	cfg.BaseDN = "OU=Domain Controllers," + s.BaseDN()
+	all := list(t, dial(t, cfg), ldapdisco.Query{Bases: []string{"OU=Web,OU=Servers," + s.BaseDN()}, ExcludeGroups: []string{"Frozen"}})
+	if p := all["WEB02"].Problem; p == nil || p.Code != ldapdisco.Excluded || all["WEB01"].Problem != nil {
+		t.Errorf("%+v, %+v", p, all["WEB01"].Problem)
+	}
+}
+
 // parent is a distinguished name without its first part.
 func parent(dn string) string { _, rest, _ := strings.Cut(dn, ","); return rest }
 

@@ -14,7 +14,8 @@ type exclusions struct {
 	members  map[string]string // of excluded groups, by distinguished name in lower case, with the group
 }
 
-// findExclusions asks for the members of the excluded groups, nested ones and those whose primary group it is included.
+// findExclusions asks for the members of the excluded groups, nested ones and those whose primary group it is included,
+// in the whole domain: a query may select what does not lie below the configured base.
 func (d *Directory) findExclusions(ctx context.Context, q Query) (exclusions, error) {
 	x := exclusions{patterns: q.Exclude, members: map[string]string{}}
 	for _, dn := range q.ExcludeBases {
@@ -29,7 +30,7 @@ func (d *Directory) findExclusions(ctx context.Context, q Query) (exclusions, er
 		if err != nil {
 			return x, err
 		}
-		members := query{op: "list the excluded computers in " + name, base: d.BaseDN(), scope: ldap.ScopeWholeSubtree,
+		members := query{op: "list the excluded computers in " + name, base: d.root.base, scope: ldap.ScopeWholeSubtree,
 			filter: "(&" + computersOnly + groupFilter([]group{g}) + ")", attrs: []string{"1.1"}}
 		for page, err := range d.pages(ctx, members) {
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -87,7 +88,10 @@ func (d *Directory) LinkedPolicies(ctx context.Context) (map[string]string, erro
 	return linked, nil
 }
 
-// RevocationLists are the lists that lie in the directory, DER, by the common name of their CA.
+// keyNumber is what a CA adds to its name for the lists of its second and later keys: CRLNameSuffix, %8 in its addresses.
+var keyNumber = regexp.MustCompile(`\([0-9]+\)$`)
+
+// RevocationLists are the lists that lie in the directory, DER, by the common name of their CA, those of all its keys.
 func (d *Directory) RevocationLists(ctx context.Context) (map[string][][]byte, error) {
 	found, err := d.all(ctx, query{op: "read the lists of revoked certificates", base: d.underServices("CN=CDP"), scope: ldap.ScopeWholeSubtree,
 		filter: "(objectClass=cRLDistributionPoint)", attrs: []string{"cn", "certificateRevocationList"}})
@@ -97,9 +101,13 @@ func (d *Directory) RevocationLists(ctx context.Context) (map[string][][]byte, e
 	lists := map[string][][]byte{}
 	for _, e := range found {
 		name := firstName(e.DN)
+		ca := keyNumber.ReplaceAllString(name, "")
 		for _, der := range e.allBytes("certificateRevocationList") {
 			if len(der) > 1 { // an object that waits for its first list holds a single zero byte
 				lists[name] = append(lists[name], der)
+				if ca != name {
+					lists[ca] = append(lists[ca], der)
+				}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package ldapdisco_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -54,8 +55,11 @@ func TestPoliciesAndLists(t *testing.T) {
 	if err := s.AddList("CORP-CA02-CA", "ca02", []byte{0}); err != nil { // waits for its first
 		t.Fatal(err)
 	}
+	if err := s.AddList("CORP-CA01-CA(2)", "ca01", []byte("of its third key")); err != nil {
+		t.Fatal(err)
+	}
 	lists, err := d.RevocationLists(t.Context())
-	if err != nil || len(lists) != 1 || string(lists["CORP-CA01-CA"][0]) != "a list" {
+	if err != nil || len(lists) != 2 || string(bytes.Join(lists["CORP-CA01-CA"], []byte(", "))) != "a list, of its third key" || len(lists["CORP-CA01-CA(2)"]) != 1 {
 		t.Errorf("%v, %v", lists, err)
 	}
 	linked, err := d.LinkedPolicies(t.Context())

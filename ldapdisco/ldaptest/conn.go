@@ -192,6 +192,8 @@ func (c *conn) handleExtended(q *request) error {
 			return err
 		}
 		return c.startTLS()
+	case name == oidWhoAmI && c.server.faults.Load().Hang:
+		return nil
 	case name == oidWhoAmI:
 		who := ""
 		if c.user != "" {

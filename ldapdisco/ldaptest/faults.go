@@ -21,7 +21,7 @@ type Faults struct {
 	ChildDomain string
 	// Delay comes before every answer, a logon's too.
 	Delay time.Duration
-	// Hang never answers a search.
+	// Hang never answers a search, nor who somebody is.
 	Hang bool
 	// Refer answers every search with a referral to this URL.
 	Refer string
