@@ -266,7 +266,8 @@ var examinedHosts = map[string]examined{
 			o.Service.Value.Certificate, o.System.Value.Build = true, 17763
 		}},
 	"a computer that will have another name": {ReasonRenamePending, everything,
-		func(_ *Host, o *Observation, _ *Policy) { o.Uses.Value.Rename = "WEB9" }, nil},
+		func(_ *Host, o *Observation, _ *Policy) { o.Uses.Value.Rename = "WEB9" },
+		func(h *Host, _ *Observation, _ *Policy) { h.Account = "WEB9$" }}, // the directory knows it by another name already
 	"our own computer": {ReasonOwnComputer, nil,
 		func(h *Host, _ *Observation, _ *Policy) { h.Roles = []Role{RoleController} },
 		func(h *Host, _ *Observation, _ *Policy) { h.Roles = []Role{RoleCA} }},

@@ -235,6 +235,7 @@ func TestFaults(t *testing.T) {
 		"a listener of Group Policy waits for its policy": {machinetest.GPOListener, rollout.ActClose, rollout.AwaitPolicy, rollout.ReasonGPOListener},
 		"a client that still uses HTTP keeps it":          {machinetest.HTTPClient, rollout.ActClose, rollout.Refused, rollout.ReasonHTTPClient},
 		"a port that stays open is found out":             {machinetest.PortOpenLie, rollout.ActClose, rollout.Failed, rollout.ReasonHTTPStillOpen},
+		"a port that another product shares has no WinRM": {machinetest.PortShared, rollout.ActClose, rollout.Passed, ""},
 		"a reset after the delete is looked into":         {machinetest.ResetAfterDelete, rollout.ActClose, rollout.Passed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -55,13 +55,15 @@ const system32 = `%SystemRoot%\System32\`
 
 // undoXML is the way back, on the host itself: it fires so long after it was
 // registered, by a clock that cannot be set, and at every boot, and again every
-// minute until the HTTP port listens. It calls executables of the system only.
+// minute until the HTTP port listens and the service WinRM runs (state 4): another
+// product that shares the port through http.sys listens there while WinRM does not.
+// It calls executables of the system only.
 func undoXML(after time.Duration, httpPort int) string {
 	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed", undoTriggers(after), listenerBack(),
 		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
 		action{system32 + "net.exe", "stop winrm /y"},
 		action{system32 + "net.exe", "start winrm"},
-		action{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
+		action{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
 }
 
 // rebindXML is the way back where HTTP never was: the HTTPS listener as it was, and its certificate in http.sys, again

@@ -124,7 +124,7 @@ func TestWine(t *testing.T) {
 
 // everyLine runs all lines and the undo's actions with probes in the place of the programs.
 func (w *wine) everyLine(t *testing.T) {
-	w.probe(t, "reg", "netsh", "certreq", "findstr", "netstat", "schtasks", "net")
+	w.probe(t, "reg", "netsh", "certreq", "findstr", "netstat", "schtasks", "net", "sc")
 	lines := everyLine(t)
 	for i, a := range append(undoActions(t, undoXML(time.Minute, 5985)), undoActions(t, rebindXML(time.Minute, 5986, testBack))...) {
 		name := "undo"

@@ -209,6 +209,10 @@ func (h *Host) deleteListener(l listener) answer {
 		h.lying = h.doors["HTTP"]
 		delete(h.doors, "HTTP")
 	}
+	if l.transport == "HTTP" && h.has(PortShared) {
+		h.shared = h.doors["HTTP"]
+		delete(h.doors, "HTTP")
+	}
 	if l.transport == "HTTP" && h.has(RebootOnDelete) {
 		h.after(time.Millisecond, h.reboot)
 		return answer{reset: true}

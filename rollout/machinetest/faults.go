@@ -24,6 +24,7 @@ const (
 	ResetAfterDelete Fault = "reset-after-delete"
 	RebootOnDelete   Fault = "reboot-after-delete"
 	PortOpenLie      Fault = "port-open-lie"
+	PortShared       Fault = "port-shared"
 	PolicyRefresh    Fault = "policy-refresh"
 	TaskDead         Fault = "task-dead"
 	OnBattery        Fault = "on-battery"
@@ -55,6 +56,7 @@ var Faults = []struct {
 	{ResetAfterDelete, "the connection is reset after a listener was deleted, before the answer"},
 	{RebootOnDelete, "the computer restarts when the HTTP listener is deleted, before the answer"},
 	{PortOpenLie, "after the HTTP listener is deleted, Enumerate says so, but 5985 still answers"},
+	{PortShared, "another product has addresses of its own on 5985, through http.sys: the port listens without WinRM, and answers 404 for /wsman"},
 	{PolicyRefresh, "a policy refresh brings the HTTP listener back one second after it was deleted"},
 	{TaskDead, "the task scheduler takes tasks and never starts them"},
 	{OnBattery, "the computer runs on a battery: a task that does not say otherwise is not started"},

@@ -77,6 +77,7 @@ type Host struct {
 	faults    []Fault
 	doors     map[string]*door // by transport
 	lying     *door            // 5985 after PortOpenLie
+	shared    *door            // 5985 after PortShared
 	keys      map[string]crypto.Signer
 	tasks     map[string]*task // by lower-case path
 	files     map[string][]byte

@@ -63,7 +63,7 @@ func (h *Host) serve(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
 		return
-	case r.URL.Path != "/wsman":
+	case r.URL.Path != "/wsman", s.transport == "HTTP" && h.isShared():
 		w.WriteHeader(http.StatusNotFound)
 		return
 	case r.Method != http.MethodPost:

@@ -169,6 +169,9 @@ func progNetstat(x *execution, _ string) int {
 	for t := range x.h.doors {
 		ports = append(ports, fmt.Sprint(x.h.port(t)))
 	}
+	if x.h.has(PortShared) && x.h.doors["HTTP"] == nil {
+		ports = append(ports, "5985")
+	}
 	for _, p := range ports {
 		switch p {
 		case fmt.Sprint(x.h.cfg.HTTPPort):

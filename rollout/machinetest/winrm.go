@@ -92,7 +92,27 @@ func (h *Host) port(transport string) int {
 // served is the connection's TLS certificate, for its channel binding.
 type served struct{ der []byte }
 
+// isShared reports whether only the other product is left on 5985.
+func (h *Host) isShared() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.shared != nil
+}
+
+// unshare closes what PortShared has left of 5985.
+func (h *Host) unshare() {
+	if h.shared == nil {
+		return
+	}
+	h.shared.listener.Close()
+	go h.shared.server.Close() // see shutDoor
+	h.shared = nil
+}
+
 func (h *Host) openDoor(transport string) error {
+	if transport == "HTTP" {
+		h.unshare()
+	}
 	l, err := net.Listen("tcp", net.JoinHostPort(h.cfg.Address, fmt.Sprint(h.port(transport))))
 	if err != nil {
 		return fmt.Errorf("open %s of %s: %w", transport, h.cfg.FQDN, err)
@@ -122,6 +142,7 @@ func (h *Host) shut() {
 	for t, d := range h.doors {
 		h.shutDoor(t, d)
 	}
+	h.unshare()
 	if h.lying != nil {
 		h.lying.listener.Close()
 		go h.lying.server.Close() // see shutDoor
