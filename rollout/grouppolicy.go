@@ -12,6 +12,8 @@ import (
 type PolicyChange struct {
 	Wave      int      `json:"wave"`
 	GPO       string   `json:"gpo,omitempty"` // the object that wins; empty: the host does not say
+	Links     []string `json:"links,omitempty"` // where the object is linked, by the directory
+	File      string   `json:"file,omitempty"`  // where its files are, UNC
 	Path      string   `json:"path"`
 	Setting   string   `json:"setting"`
 	Key       string   `json:"key"`
@@ -25,18 +27,22 @@ type PolicyChange struct {
 
 // PolicyChanges are those that the campaign waits for, by wave and by the object that
 // wins. Group names the directory's group for the computers; empty: one for each wave.
-func PolicyChanges(p *Plan, s *State, winner func(HostID) string, group string) []PolicyChange {
+func PolicyChanges(p *Plan, s *State, winner func(HostID) PolicyValue, group string) []PolicyChange {
 	var all []PolicyChange
 	for _, ph := range p.Hosts {
 		h := s.Hosts[ph.Host.ID]
 		if h.Outcome != AwaitPolicy || h.Running != "" {
 			continue
 		}
-		gpo := winner(ph.Host.ID)
+		won := winner(ph.Host.ID)
+		gpo := won.GPO
 		i := slices.IndexFunc(all, func(c PolicyChange) bool { return c.Wave == h.Wave && c.GPO == gpo })
 		if i < 0 {
 			i = len(all)
 			all = append(all, newPolicyChange(h.Wave, gpo, cmp.Or(group, fmt.Sprintf("%s-wave-%d", p.ID, h.Wave))))
+		}
+		if won.Object != nil {
+			all[i].Links, all[i].File = won.Object.Links, won.Object.Path
 		}
 		all[i].Computers = append(all[i].Computers, ph.Host.ID)
 	}

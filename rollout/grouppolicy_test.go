@@ -16,9 +16,14 @@ func TestPolicyChanges(t *testing.T) {
 			s.Hosts[id].Outcome = AwaitPolicy
 		}
 	}
-	winner := func(id HostID) string { return map[HostID]string{"a": "Servers", "b": "Servers", "c": "Servers"}[id] }
+	winner := func(id HostID) PolicyValue {
+		if id > "c" {
+			return PolicyValue{}
+		}
+		return PolicyValue{GPO: "Servers", Object: &PolicyObject{Links: []string{"OU=Web"}, Path: `\\corp\x`}}
+	}
 	got := PolicyChanges(p, s, winner, "")
-	if len(got) != 3 || len(got[0].Computers) != 2 || got[0].GPO != "Servers" || got[0].Group != "spring-wave-1" || got[1].GPO != "" || got[1].Computers[0] != "d" || got[2].Computers[0] != "c" {
+	if len(got) != 3 || len(got[0].Computers) != 2 || got[0].GPO != "Servers" || got[0].Group != "spring-wave-1" || len(got[0].Links) != 1 || got[0].File == "" || got[1].Links != nil || got[1].GPO != "" || got[1].Computers[0] != "d" || got[2].Computers[0] != "c" {
 		t.Fatalf("%+v", got)
 	}
 	if !strings.Contains(got[0].Do[1], `deny that group 'Apply group policy' on the Group Policy object "Servers"`) || !strings.Contains(got[0].Do[0], "spring-wave-1") {
@@ -29,6 +34,28 @@ func TestPolicyChanges(t *testing.T) {
 	}
 	if got := PolicyChanges(p, s, winner, "HTTPS only"); got[0].Group != "HTTPS only" || !strings.Contains(got[0].Revert[0], "HTTPS only") {
 		t.Errorf("%+v", got[0])
+	}
+}
+
+func TestWhatTheDirectoryHasOfAPolicyIsTold(t *testing.T) {
+	t.Parallel()
+	value := PolicyValue{Name: "AllowAutoConfig", GPO: "cn={A}", ID: "{A}"}
+	seen := func(v PolicyValue) Observation { return Observation{PolicyValues: Saw([]PolicyValue{v})} }
+	named := value
+	named.Object = &PolicyObject{Name: "WinRM", Links: []string{"OU=Web", "OU=Mail (enforced)"}}
+	if got := seen(named).winner("allowautoconfig"); got != ` (by the Group Policy object "WinRM", linked to OU=Web; OU=Mail (enforced))` {
+		t.Errorf("%q", got)
+	}
+	if got := seen(value).winner("AllowAutoConfig"); got != ` (by the Group Policy object "cn={A}")` {
+		t.Errorf("%q", got)
+	}
+	if got := seen(value).Remember(seen(named)); got.Winner("AllowAutoConfig") != "WinRM" {
+		t.Errorf("a campaign's look forgets the object: %+v", got.PolicyValues)
+	}
+	other := value
+	other.ID = "{B}"
+	if got := seen(other).Remember(seen(named)); got.PolicyValues.Value[0].Object != nil {
+		t.Errorf("another object wins by now: %+v", got.PolicyValues)
 	}
 }
 

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -236,26 +237,49 @@ type Administrator struct {
 
 // PolicyValue is a registry value that Group Policy set, and the object that won.
 type PolicyValue struct {
-	Name string `json:"name"` // AllowAutoConfig
-	GPO  string `json:"gpo"`  // display name of the Group Policy object, or its id
+	Name string `json:"name"`         // AllowAutoConfig
+	GPO  string `json:"gpo"`          // display name of the Group Policy object, or its distinguished name
+	ID   string `json:"id,omitempty"` // of the object: {GUID}, in capitals
+	// Object is what the directory has of it; nil where nobody has looked it up.
+	Object *PolicyObject `json:"object,omitempty"`
+}
+
+// PolicyObject is what the directory has of a Group Policy object.
+type PolicyObject struct {
+	Name  string   `json:"name"`
+	Path  string   `json:"path,omitempty"`  // of its files, UNC
+	Links []string `json:"links,omitempty"` // distinguished names of the OUs, domains and sites, and how it is linked there
+}
+
+// WinnerOf is the winning value with its object; ok is false when it is not known.
+func (o Observation) WinnerOf(value string) (v PolicyValue, ok bool) {
+	i := slices.IndexFunc(o.PolicyValues.Value, func(v PolicyValue) bool { return strings.EqualFold(v.Name, value) })
+	if i < 0 {
+		return PolicyValue{}, false
+	}
+	v = o.PolicyValues.Value[i]
+	if v.Object != nil && v.Object.Name != "" {
+		v.GPO = v.Object.Name // the host's own may be a distinguished name
+	}
+	return v, true
 }
 
 // Winner is the name of the Group Policy object that sets the value; empty when it is not known.
 func (o Observation) Winner(value string) string {
-	for _, v := range o.PolicyValues.Value {
-		if strings.EqualFold(v.Name, value) {
-			return v.GPO
-		}
-	}
-	return ""
+	v, _ := o.WinnerOf(value)
+	return v.GPO
 }
 
 // winner names the Group Policy object that sets the value, for people.
 func (o Observation) winner(value string) string {
-	if gpo := o.Winner(value); gpo != "" {
-		return fmt.Sprintf(" (by the Group Policy object %q)", gpo)
+	v, ok := o.WinnerOf(value)
+	switch {
+	case !ok || v.GPO == "":
+		return ""
+	case v.Object != nil && len(v.Object.Links) > 0:
+		return fmt.Sprintf(" (by the Group Policy object %q, linked to %s)", v.GPO, strings.Join(v.Object.Links, "; "))
 	}
-	return ""
+	return fmt.Sprintf(" (by the Group Policy object %q)", v.GPO)
 }
 
 // Undo is the armed way back on the host.

@@ -131,6 +131,13 @@ func (o Observation) Remember(older Observation) Observation {
 	if !o.Posture.Known && o.Posture.Why == NotAsked {
 		o.Posture = older.Posture
 	}
+	values := slices.Clone(o.PolicyValues.Value)
+	for i, v := range values { // what the directory has of the objects is not on the host
+		if old, ok := older.WinnerOf(v.Name); ok && v.Object == nil && old.ID != "" && old.ID == v.ID {
+			values[i].Object = old.Object
+		}
+	}
+	o.PolicyValues.Value = values
 	return o
 }
 

@@ -127,6 +127,7 @@ func (s *survey) whole(ctx context.Context) ([]journal.Record, error) {
 	})
 	if err == nil {
 		s.nameClients(ctx, records)
+		s.nameObjects(ctx, records)
 	}
 	return records, err
 }

@@ -111,7 +111,28 @@ func (l *Lab) makeDirectory() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.AddSite("Default-First-Site-Name", "127.0.0.0/8"), s.AddSite("Elsewhere", "10.0.0.0/8"), s.AddAccount(relayAccount, relayRID), s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()), s.AddList(l.ca.Name(), "ca01", list))
+	return errors.Join(l.makePolicies(), s.AddSite("Default-First-Site-Name", "127.0.0.0/8"), s.AddSite("Elsewhere", "10.0.0.0/8"), s.AddAccount(relayAccount, relayRID), s.AddAuthority(l.ca.Name(), caHost, l.ca.Issuing(), names...), s.AddRoot("CORP Root CA", l.ca.Root()), s.AddList(l.ca.Name(), "ca01", list))
+}
+
+// makePolicies puts the Group Policy objects that the computers name into the directory.
+func (l *Lab) makePolicies() error {
+	const at = "CN=Policies,CN=System,DC=corp,DC=example"
+	return l.ldap.LDIF(`dn: CN=System,DC=corp,DC=example
+objectClass: container
+
+dn: ` + at + `
+objectClass: container
+
+dn: CN={6AC1786C-016F-11D2-945F-00C04FB984F9},` + at + `
+objectClass: groupPolicyContainer
+displayName: WinRM for servers
+gPCFileSysPath: \\corp.example\SysVol\corp.example\Policies\{6AC1786C-016F-11D2-945F-00C04FB984F9}
+flags: 0
+
+dn: OU=Servers,DC=corp,DC=example
+objectClass: organizationalUnit
+gPLink: [LDAP://cn={6AC1786C-016F-11D2-945F-00C04FB984F9},cn=policies,cn=system,DC=corp,DC=example;0]
+`)
 }
 
 // templateAttributes is a template as the directory holds it.

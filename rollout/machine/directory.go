@@ -98,7 +98,17 @@ func readWinners(ctx context.Context, s *wsman.Session) ([]rollout.PolicyValue, 
 		if name == "" {
 			name = id
 		}
-		list = append(list, rollout.PolicyValue{Name: e.Value("valueName"), GPO: name})
+		list = append(list, rollout.PolicyValue{Name: e.Value("valueName"), GPO: name, ID: policyID(id)})
 	}
 	return list, nil
+}
+
+// policyID is the GUID of a Group Policy object in its distinguished name, in braces
+// and capitals; empty for the local policy and for what is none.
+func policyID(dn string) string {
+	from, to := strings.IndexByte(dn, '{'), strings.IndexByte(dn, '}')
+	if from < 0 || to < from {
+		return ""
+	}
+	return strings.ToUpper(dn[from : to+1])
 }
