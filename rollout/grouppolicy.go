@@ -11,7 +11,7 @@ import (
 // are proved and gated like any other when the policy has applied.
 type PolicyChange struct {
 	Wave      int      `json:"wave"`
-	GPO       string   `json:"gpo,omitempty"` // the object that wins; empty: the host does not say
+	GPO       string   `json:"gpo,omitempty"`   // the object that wins; empty: the host does not say
 	Links     []string `json:"links,omitempty"` // where the object is linked, by the directory
 	File      string   `json:"file,omitempty"`  // where its files are, UNC
 	Path      string   `json:"path"`
