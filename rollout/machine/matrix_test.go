@@ -139,6 +139,7 @@ func rideOnce(t *testing.T, c cell, undo time.Duration) (end string, met bool) {
 	b.policy.UndoAfter, b.policy.PollFor, b.policy.DeferFor = rollout.Duration(undo), rollout.Duration(300*time.Millisecond), rollout.Duration(300*time.Millisecond)
 	b.policy.Quiesce, b.policy.Deferrals = rollout.Duration(300*time.Millisecond), 1000
 	b.timeout(2 * time.Second)
+	b.logDrops()
 	p := &rollout.Plan{Version: rollout.PlanVersion, ID: "matrix", Policy: b.policy, Goal: rollout.GoalClose,
 		Waves: []rollout.Wave{{Name: "all", Hosts: []rollout.HostID{b.host.ID}, InFlight: 1, Limit: 1}}, Hosts: []rollout.Planned{{Host: b.host, Class: rollout.ClassHTTPOnly}}}
 	r := &ride{bench: b, cell: c, plan: p, st: rollout.NewState(p), stop: time.Now().Add(60*time.Second + 10*undo)}

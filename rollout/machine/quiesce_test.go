@@ -41,14 +41,19 @@ func (b *bench) blockRules() (rules []string) {
 	return rules
 }
 
-func quiet(t *testing.T, soak time.Duration) *bench {
-	t.Helper()
-	b := setup(t)
-	b.policy.Quiesce, b.policy.PollFor = rollout.Duration(soak), rollout.Duration(time.Second)
+// logDrops lets the host's firewall log whom it turns away, without which HTTP is not narrowed.
+func (b *bench) logDrops() {
 	b.win.Registry(func(r *machinetest.Registry) {
 		r.SetNum(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets", 1)
 		r.SetNum(firewallKey+`\StandardProfile\Logging`, "LogDroppedPackets", 1)
 	})
+}
+
+func quiet(t *testing.T, soak time.Duration) *bench {
+	t.Helper()
+	b := setup(t)
+	b.policy.Quiesce, b.policy.PollFor = rollout.Duration(soak), rollout.Duration(time.Second)
+	b.logDrops()
 	if !b.stranger() {
 		t.Fatal("nobody else gets in even before HTTP is narrowed")
 	}

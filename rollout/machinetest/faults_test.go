@@ -171,6 +171,18 @@ var everyFault = map[Fault]felt{
 		}
 		return fmt.Sprintf("%d listener, answers %v", len(c.list(nsConfig+"/listener", "")), err == nil)
 	}, "1 listener, answers false", "1 listener, answers true"},
+	PortShared: {func(t *testing.T, h *Host) string {
+		listenHTTPS(t, h)
+		c := client{t: t, h: h}
+		c.must("transfer/Delete", nsConfig+"/listener", onHTTP, "")
+		await(t, func() bool { return gone(h) })
+		resp, err := http.Post("http://"+h.Address(5985)+"/wsman", "", nil)
+		if err != nil {
+			return fmt.Sprintf("%d listener, nobody answers", len(c.list(nsConfig+"/listener", "")))
+		}
+		resp.Body.Close()
+		return fmt.Sprintf("%d listener, answers %d", len(c.list(nsConfig+"/listener", "")), resp.StatusCode)
+	}, "1 listener, nobody answers", "1 listener, answers 404"},
 	PolicyRefresh: {func(t *testing.T, h *Host) string {
 		client{t: t, h: h}.must("transfer/Delete", nsConfig+"/listener", onHTTP, "")
 		refreshed := func() (on bool) {

@@ -37,8 +37,6 @@ var meddlings = map[string]func(*Host){
 	},
 	// A configuration is pushed by Desired State Configuration.
 	"configure": func(h *Host) { h.files[`c:\windows\system32\configuration\current.mof`] = []byte("encrypted") },
-	// The firewall logs what it turns away, as a policy for the brown-out has it.
-	"log-drops": func(h *Host) { h.reg.SetNum(firewallKey+`\DomainProfile\Logging`, "LogDroppedPackets", 1) },
 	// Somebody switches the tasks off that he does not know.
 	"disable-tasks": func(h *Host) {
 		for _, t := range h.tasks {
@@ -71,7 +69,7 @@ var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 
 // Meddle does something to the computer that nobody here asked for: enable-remoting,
 // link-policy, drop-https, widen-rule, collect-events, configure,
-// log-drops, disable-tasks, arm-elsewhere or rename.
+// disable-tasks, arm-elsewhere or rename.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {
