@@ -27,12 +27,11 @@ func (n *announcer) through(to func(line string)) {
 }
 
 // announced has the warnings of this command's long work printed as sentences, also when nothing else is.
-func (a *app) announced() *announcer {
-	n := &announcer{to: func(line string) { fmt.Fprintln(a.err, line) }}
+func (a *app) announced() {
+	a.news = &announcer{to: func(line string) { fmt.Fprintln(a.err, line) }}
 	if !a.verbose {
-		a.log = slog.New(sentences{say: n.say})
+		a.log = slog.New(sentences{say: a.news.say})
 	}
-	return n
 }
 
 // sentences is a log for people: a warning in one line.

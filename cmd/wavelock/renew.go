@@ -69,6 +69,7 @@ func (a *app) renew(ctx context.Context, cfg Config, names []string, o renewOpti
 		a.progress("%d of %s need another certificate", len(due), plural(len(records), "host"))
 		return nil
 	}
+	a.announced()
 	j, err := a.openJournal(ctx, cfg)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type app struct {
 	typed  map[string]logon.Secret // passwords that were asked for, by account
 	warned map[string]bool         // files that others can read
 	log    *slog.Logger            // of a command that works for long; see announced
+	news   *announcer              // where its warnings go; nil: into the log
 }
 
 func newApp(in io.Reader, out, err io.Writer) *app {

@@ -53,18 +53,15 @@ next run goes on from. A second run at the same time is refused.`,
 type runOptions struct {
 	Yes, Stay, Standby bool
 	Zones              []string // of this process; see zonesFor
-
-	news *announcer // nil: nobody watches
 }
 
 func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptions) error {
-	news := a.announced()
+	a.announced()
 	j, err := a.openJournal(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer j.Close()
-	o.news = news
 	return a.runIn(ctx, cfg, j, plan, o)
 }
 
@@ -119,8 +116,8 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 		ec.Gate = gate{hooks, &plan, plan.Hash(), a.now}
 	}
 	e := engine.New(ec)
-	if o.news != nil && show.live {
-		o.news.through(show.note)
+	if a.news != nil && show.live {
+		a.news.through(show.note)
 	}
 	ending, err := a.drive(ctx, j, plan, e, show)
 	if err != nil {
@@ -265,12 +262,18 @@ func zonesOf(plan rollout.Plan) []rollout.Zone {
 // the next plan. The journal of the campaign does not depend on it.
 func (a *app) keep(j *journal.Journal, id rollout.CampaignID) func(context.Context, rollout.Host, rollout.Observation) {
 	return func(ctx context.Context, h rollout.Host, o rollout.Observation) {
-		if before, known, err := j.Host(ctx, h.ID); err == nil && known && before.Observation != nil {
+		ctx = context.WithoutCancel(ctx) // a run that is ended keeps what it saw, and forgets nothing that was known before
+		before, known, err := j.Host(ctx, h.ID)
+		if err != nil {
+			a.logger().Warn("what was seen of a host is not kept", "host", h.ID, "err", err)
+			return
+		}
+		if known && before.Observation != nil {
 			o = o.Remember(*before.Observation)
 		}
 		r := journal.Record{Host: h, Class: rollout.ClassOf(o), SeenAt: a.now(), Observation: &o, Left: id}
-		if err := j.SaveHosts(context.WithoutCancel(ctx), []journal.Record{r}); err != nil {
-			a.logger().Warn("keep what was seen", "host", h.ID, "err", err)
+		if err := j.SaveHosts(ctx, []journal.Record{r}); err != nil {
+			a.logger().Warn("what was seen of a host is not kept", "host", h.ID, "err", err)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (a *app) newStanding(cfg Config, j *journal.Journal) (*standing, error) {
 		cfg.Limits.Parallel = cfg.Observe.Parallel
 	}
 	quiet := *a
-	quiet.quiet, quiet.in = true, nil // no progress in a log, and nobody to ask for a password
+	quiet.quiet, quiet.in, quiet.log = true, nil, a.serveLog() // no progress in a log, and nobody to ask for a password
 	return &standing{app: &quiet, cfg: cfg, journal: j, log: a.serveLog(), hooks: hooks}, nil
 }
 

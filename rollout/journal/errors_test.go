@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 func TestTroublesAreSaidInWords(t *testing.T) {
@@ -29,5 +32,18 @@ func TestTroublesAreSaidInWords(t *testing.T) {
 		if !errors.As(c.err, &hinted) || !strings.Contains(c.err.Error(), c.what) || !strings.Contains(hinted.Hint(), c.hint) || c.hint == "" {
 			t.Errorf("%q, %q; want %q, %q", c.err, hinted.Hint(), c.what, c.hint)
 		}
+	}
+}
+
+func TestTroublesThatPass(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]bool{"57P01": true, "57P03": true, "08006": true, "53300": true, "53100": false, "25006": false, "42601": false, "28P01": false} {
+		err := &ReadError{"read", fmt.Errorf("query: %w", &pgconn.PgError{Code: code})}
+		if Passing(err) != want || err.Passes() != want {
+			t.Errorf("%s passes: %v, want %v", code, Passing(err), want)
+		}
+	}
+	if Passing(context.Canceled) || Passing(nil) || !Passing(&WriteError{"write", io.EOF}) {
+		t.Error("an end by ourselves passes, or a cut connection does not")
 	}
 }

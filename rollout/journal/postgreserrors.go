@@ -76,7 +76,8 @@ func postgresTrouble(err error) (trouble, bool) {
 func lost(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08")
+		// 53300: after a restart everybody comes back at once, and it has no more connections for a moment.
+		return strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08") || pg.Code == "53300"
 	}
 	var op *net.OpError
 	var connect *pgconn.ConnectError
