@@ -10,7 +10,7 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// flush writes a draft. The driver compiles a statement whenever it is executed,
+// flush writes a draft. A statement costs much beside a row,
 // so many rows go into one.
 func flush(ctx context.Context, tx transaction, d *draft) error {
 	if err := flushCampaigns(ctx, tx, d); err != nil {

@@ -25,10 +25,7 @@ const riverSchema = 8
 // migrate brings an older or empty database up to date. It works under the lock of
 // the owner: nobody runs a campaign on tables that change.
 func migrate(ctx context.Context, cfg Config) error {
-	db, err := open(cfg.Path)
-	if err != nil {
-		return err
-	}
+	db := open(cfg.Path)
 	defer db.Close()
 	db.SetMaxOpenConns(2) // the queue's migration has a connection of its own beside goose's
 	m, err := newMigrator(cfg, db)

@@ -57,10 +57,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 func older(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "wavelock.db")
-	db, err := open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := open(path)
 	defer db.Close()
 	m, err := newMigrator(Config{Path: path}, db)
 	if err != nil {

@@ -46,20 +46,15 @@ func (s *sqliteDB) open(ctx context.Context) (write, read pool, err error) {
 
 func (s *sqliteDB) connect() error {
 	// FULL: a transaction is on the disk when it is committed.
-	w, err := open(s.cfg.Path, "synchronous(FULL)", "foreign_keys(1)")
-	if err != nil {
-		return err
-	}
+	w := open(s.cfg.Path, "synchronous(FULL)", "foreign_keys(1)")
 	w.SetMaxOpenConns(1)
 	s.write = pool{DB: w}
-	r, err := open(s.cfg.Path, "query_only(1)")
-	if err != nil {
-		return err
-	}
+	r := open(s.cfg.Path, "query_only(1)")
 	r.SetMaxOpenConns(8)
 	s.read = pool{DB: r}
 	// This client only inserts. The cooldown is how long it keeps quiet about further
 	// jobs of a queue; a worker that was not told finds them later.
+	var err error
 	s.river, err = river.NewClient(riversqlite.New(s.write.DB), &river.Config{Logger: riverLog(s.cfg.Log), FetchCooldown: insertCooldown})
 	if err != nil {
 		return fmt.Errorf("open the queue: %w", err)
@@ -84,18 +79,14 @@ func makeFile(path string) error {
 
 // open is a pool of connections. Transactions take the write lock when they begin:
 // one that took it later could find it taken, with its reads out of date.
-func open(path string, pragmas ...string) (*sql.DB, error) {
+func open(path string, pragmas ...string) *sql.DB {
 	p := filepath.ToSlash(path)
 	if !strings.HasPrefix(p, "/") {
 		p = "/" + p // file:///C:/folder/file
 	}
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
 	u := url.URL{Scheme: "file", Path: p, RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", u.String())
-	if err != nil {
-		return nil, fmt.Errorf("open the journal %s: %w", path, err)
-	}
-	return db, nil
+	return openKeeping(u.String())
 }
 
 func (s *sqliteDB) close() error {
