@@ -107,7 +107,11 @@ func (inv Inventory) judgeWanted(w Wanted) Judgement {
 func (inv Inventory) judgeOther(t Template) Judgement {
 	j := Judgement{Kind: KindTemplate, Name: t.Name, Issuers: inv.PublishedBy(t.Name)}
 	c := newTemplateCase(t, Use{PublishedBy: j.Issuers, LinkedPolicies: inv.LinkedPolicies, Names: inv.Names})
-	for _, f := range c.ask(dangerChecks) {
+	found := c.ask(dangerChecks)
+	if c.sd == nil { // who may enroll and who may change it is half of every danger: what cannot be read is not clean
+		found = append(found, Finding{Code: "template-rights-unknown", Severity: Warning, Detail: "whether it is dangerous could not be judged: " + c.unread()})
+	}
+	for _, f := range found {
 		if len(j.Issuers) == 0 {
 			f.Severity, f.Detail = Info, f.Detail+"; no CA issues it"
 		}

@@ -144,6 +144,33 @@ func TestOtherTemplatesAreAskedForDangerAlone(t *testing.T) {
 	}
 }
 
+// A template or CA whose descriptor cannot be read is not taken for a harmless one.
+func TestADescriptorThatCannotBeReadIsNotClean(t *testing.T) {
+	for what, spoil := range map[string]func([]byte) []byte{"none": func([]byte) []byte { return nil }, "broken off": func(b []byte) []byte { return b[:30] }} {
+		inv, _, _ := goodForest(t)
+		other := goodTemplate(t)
+		other.Name, other.NameFlags = "Other", 1 // anybody may pose as any server, if anybody may enroll
+		other.SecurityDescriptor = spoil(other.SecurityDescriptor)
+		inv.Templates = append(inv.Templates, other)
+		inv.Authorities[0].SecurityDescriptor = spoil(inv.Authorities[0].SecurityDescriptor)
+		find := func() (template, ca Judgement) {
+			all := Audit(inv, noon)
+			return all[slices.IndexFunc(all, func(j Judgement) bool { return j.Name == "Other" })], all[0]
+		}
+		template, ca := find()
+		if got := verdict(template.Findings); !slices.Equal(got, []string{"template-rights-unknown"}) {
+			t.Errorf("%s, not published: %q", what, got)
+		}
+		if !slices.ContainsFunc(ca.Open, func(o Open) bool { return o.Code == "ca-object-writable" && o.Hint != "" }) {
+			t.Errorf("%s: %+v", what, ca.Open)
+		}
+		inv.Authorities[0].Templates = append(inv.Authorities[0].Templates, "Other")
+		if template, _ = find(); !slices.Equal(verdict(template.Findings), []string{"?template-rights-unknown"}) {
+			t.Errorf("%s, published: %q", what, verdict(template.Findings))
+		}
+	}
+}
+
 func TestWantedTemplates(t *testing.T) {
 	inv, _, _ := goodForest(t)
 	inv.Wanted[0].Use.Tokens = append(inv.Wanted[0].Use.Tokens, Token{SIDs: []string{domainSID + "-4711"}, Hosts: 2, Example: "odd01"})
@@ -205,34 +232,6 @@ func TestTemplatesInWords(t *testing.T) {
 	if got := fmt.Sprint(p.Usages(), p.Key(), p.Subject(), p.Enrollees(nil)); got != "[any purpose]RSAfrom the request[unknown]" {
 		t.Error(got)
 	}
-}
-
-// BenchmarkAudit judges 200 templates with descriptors of the size that large forests have: 60 entries, 3 KB.
-func BenchmarkAudit(b *testing.B) {
-	inv, _, _ := goodForest(b)
-	aces := enrollFor("DC") + templateAdmins + templateRead
-	for i := range 55 {
-		aces += fmt.Sprintf("(OA;;CR;%s;;%s-%d)", guidEnroll, domainSID, 5000+i)
-	}
-	raw := sddl(b, templateHead+aces)
-	inv.Templates, inv.Wanted = nil, nil
-	for i := range 200 {
-		t := goodTemplate(b)
-		t.Name, t.SecurityDescriptor = fmt.Sprintf("Template%03d", i), raw
-		inv.Templates = append(inv.Templates, t)
-		inv.Authorities[0].Templates = append(inv.Authorities[0].Templates, t.Name)
-		var tokens []Token
-		for k := range 20 { // different sets of groups among the hosts
-			tokens = append(tokens, Token{SIDs: []string{domainSID + "-9000", domainComputers, fmt.Sprintf("%s-%d", domainSID, 7000+k)}, Hosts: 10, Example: "web01"})
-		}
-		inv.Wanted = append(inv.Wanted, Wanted{Template: t.Name, Hosts: 200, Use: Use{Route: Self, MinLeft: day, Tokens: tokens}})
-	}
-	for b.Loop() {
-		if all := Audit(inv, noon); len(all) < 200 {
-			b.Fatal(len(all))
-		}
-	}
-	b.ReportMetric(float64(len(raw)), "B/descriptor")
 }
 
 // What nobody looked at is said to be so, and is no finding.

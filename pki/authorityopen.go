@@ -44,6 +44,13 @@ func OpenQuestions(a Authority) []Open {
 		}
 		all = append(all, Open{"esc11", detail, a.registryHint(`CA\InterfaceFlags`, "must list IF_ENFORCEENCRYPTICERTREQUEST")})
 	}
+	if _, err := ParseSecurityDescriptor(a.SecurityDescriptor); err != nil {
+		detail := err.Error()
+		if len(a.SecurityDescriptor) == 0 {
+			detail = "this account may not read its permissions"
+		}
+		all = append(all, Open{"ca-object-writable", "not judged: " + detail, "let the account read the permissions of the CA's object in Enrollment Services, or look at them with ADSI Edit"})
+	}
 	return append(all, Open{"esc16", "not judged: the CA's list of extensions that it leaves out is in its registry, not in the directory",
 		a.registryHint(`policy\DisableExtensionList`, "must not list 1.3.6.1.4.1.311.25.2")})
 }

@@ -121,6 +121,14 @@ func newTemplateCase(t Template, use Use) templateCase {
 	return c
 }
 
+// unread says why there is no descriptor.
+func (c templateCase) unread() string {
+	if c.err != nil {
+		return c.err.Error()
+	}
+	return "its security descriptor could not be read"
+}
+
 func (c templateCase) ask(checks []templateCheck) (found Findings) {
 	for _, check := range checks {
 		if detail, objects := check.ask(c); objects {
@@ -185,10 +193,7 @@ var fitChecks = []templateCheck{
 		return fmt.Sprintf("a request needs %d signatures of an enrollment agent", c.RASignatures), c.RASignatures > 0
 	}},
 	{"template-rights-unknown", Blocker, func(c templateCase) (string, bool) {
-		if c.err != nil {
-			return c.err.Error(), true
-		}
-		return "its security descriptor could not be read", c.sd == nil
+		return c.unread(), c.sd == nil
 	}},
 	{"template-no-enroll-right", Blocker, noEnrollRight},
 	{"template-pends", Warning, when("every request waits for a CA manager", func(c templateCase) bool { return c.EnrollmentFlags&enrollPend != 0 })},
