@@ -284,6 +284,27 @@ func TestDomainAndSites(t *testing.T) {
 	}
 }
 
+// The other domains of the forest are named; the partitions that are no domains are not.
+func TestOtherDomainsAreNamed(t *testing.T) {
+	s := domain(t)
+	for name, ref := range map[string][2]string{"EU": {"DC=eu,DC=corp,DC=example", "eu.corp.example"}, "LAB": {"DC=lab,DC=test", "lab.test"}, "": {"DC=DomainDnsZones,DC=corp,DC=example", "DomainDnsZones.corp.example"}} {
+		e := ldaptest.Entry{DN: "CN=ref-" + name + ",CN=Partitions," + s.ConfigDN()}
+		e.Put("objectClass", "top", "crossRef")
+		e.Put("nCName", ref[0])
+		e.Put("dnsRoot", ref[1])
+		if name != "" {
+			e.Put("nETBIOSName", name)
+		}
+		if err := s.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dom, err := dial(t, sealed(s)).Domain(t.Context())
+	if err != nil || dom.DNSName != "corp.example" || dom.NetBIOSName != "CORP" || !slices.Equal(dom.Others, []string{"eu.corp.example", "lab.test"}) {
+		t.Errorf("%+v, %v", dom, err)
+	}
+}
+
 func TestGroupsInTheToken(t *testing.T) {
 	d := dial(t, sealed(domain(t)))
 	sids, err := d.GroupSIDs(t.Context(), "CN=WEB01,OU=Web,OU=Servers,DC=corp,DC=example")

@@ -16,6 +16,7 @@ type Domain struct {
 	NetBIOSName string       `json:"netbiosName"`
 	BaseDN      string       `json:"baseDN"`
 	SID         string       `json:"sid"`
+	Others      []string     `json:"others,omitempty"` // DNS names of the forest's other domains, of which nothing is read
 	Controllers []Controller `json:"controllers"`
 	Sites       []string     `json:"sites"`
 	Subnets     []Subnet     `json:"subnets"` // the narrowest first
@@ -54,14 +55,19 @@ func (d *Directory) Domain(ctx context.Context) (Domain, error) {
 	dom := Domain{BaseDN: d.root.base, DNSName: canonical(d.root.base)}
 	dom.SID, _ = parseSID(base.bytes("objectSid"))
 	refs, err := d.all(ctx, query{op: "read the domain's names", base: "CN=Partitions," + d.root.config, scope: ldap.ScopeSingleLevel,
-		filter: "(&(objectClass=crossRef)(nCName=" + ldap.EscapeFilter(d.root.base) + "))", attrs: []string{"nETBIOSName", "dnsRoot"}})
+		filter: "(&(objectClass=crossRef)(nETBIOSName=*))", attrs: []string{"nCName", "nETBIOSName", "dnsRoot"}}) // which domains have, and other partitions have not
 	if err != nil {
 		return Domain{}, err
 	}
 	for _, e := range refs {
-		dom.NetBIOSName = e.text("nETBIOSName")
-		dom.DNSName = cmp.Or(e.text("dnsRoot"), dom.DNSName)
+		name := cmp.Or(e.text("dnsRoot"), canonical(e.text("nCName")))
+		if !strings.EqualFold(e.text("nCName"), d.root.base) {
+			dom.Others = append(dom.Others, name)
+			continue
+		}
+		dom.NetBIOSName, dom.DNSName = e.text("nETBIOSName"), cmp.Or(name, dom.DNSName)
 	}
+	slices.Sort(dom.Others)
 	if dom.Controllers, err = d.controllers(ctx); err != nil {
 		return Domain{}, err
 	}

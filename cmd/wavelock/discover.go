@@ -39,6 +39,8 @@ type discovery struct {
 	Computers   []found               `json:"computers"`
 	Authorities []ldapdisco.Authority `json:"authorities"`
 	Templates   []discoveredTemplate  `json:"templates"`
+
+	OtherDomains []string `json:"otherDomains,omitempty"` // of the forest; nothing of theirs is read
 }
 
 // discoveredTemplate is a template with what people ask about it.
@@ -66,6 +68,10 @@ func (a *app) discover(ctx context.Context, cfg Config, onlyTemplates bool) erro
 	if err != nil {
 		return err
 	}
+	domain, err := d.Domain(ctx)
+	if err != nil {
+		return directoryError(err)
+	}
 	authorities, err := d.Authorities(ctx)
 	if err != nil {
 		return directoryError(err)
@@ -79,10 +85,13 @@ func (a *app) discover(ctx context.Context, cfg Config, onlyTemplates bool) erro
 	if onlyTemplates {
 		t = templateTable(templates)
 	}
-	if err := t.write(a.out, a.output, discovery{Computers: computers, Authorities: authorities, Templates: templates}); err != nil {
+	if err := t.write(a.out, a.output, discovery{Computers: computers, OtherDomains: domain.Others, Authorities: authorities, Templates: templates}); err != nil {
 		return err
 	}
 	a.progress("%d computers, %d of them with a problem", len(computers), problems)
+	if len(domain.Others) > 0 {
+		a.progress("the forest has other domains, of which nothing is read: %s", listed(domain.Others, 6))
+	}
 	for _, ca := range authorities {
 		a.progress("CA %s on %s issues %s", ca.Name, ca.DNSHostName, listed(ca.Templates, 6))
 	}
