@@ -9,6 +9,7 @@ const (
 	ReasonUnreachable           Reason = "unreachable"
 	ReasonNoName                Reason = "name-not-resolved"
 	ReasonLogonRefused          Reason = "logon-refused"
+	ReasonNoTicket              Reason = "no-ticket"
 	ReasonAccessDenied          Reason = "access-denied"
 	ReasonWrongHost             Reason = "wrong-host"
 	ReasonNotObserved           Reason = "not-observed"

@@ -7,6 +7,7 @@ var reasons = map[Reason]reasonText{
 	ReasonUnreachable:           {"the host does not answer", "is it switched on and on the network? it is tried again later; nothing was written to it"},
 	ReasonNoName:                {"the host's name does not resolve", "check the DNS record of the name, and the resolver in the configuration"},
 	ReasonLogonRefused:          {"the host refused the credentials", "check the user and password, that the account is not locked, and that NTLM or Kerberos is allowed on the host"},
+	ReasonNoTicket:              {"the domain gave no Kerberos ticket for the host", "the host was not asked: see that a KDC answers and that the host's HTTP or HOST principal is registered, with setspn -Q"},
 	ReasonAccessDenied:          {"the account may not do this on the host", "the account has to be a member of the host's Administrators"},
 	ReasonWrongHost:             {"another computer answers under this name", "a stale DNS record or a renamed computer: correct DNS, then assess again; nothing was written"},
 	ReasonNotObserved:           {"the host was not observed", "make it reachable on 5985 or 5986 from here, then run wavelock assess"},
@@ -121,7 +122,7 @@ var reasons = map[Reason]reasonText{
 }
 
 var reasonOrder = []Reason{
-	ReasonUnreachable, ReasonNoName, ReasonLogonRefused, ReasonAccessDenied, ReasonWrongHost, ReasonNotObserved,
+	ReasonUnreachable, ReasonNoName, ReasonLogonRefused, ReasonNoTicket, ReasonAccessDenied, ReasonWrongHost, ReasonNotObserved,
 	ReasonNotReadable, ReasonNotFullyObserved, ReasonStateMoved,
 	ReasonAdded, ReasonAccountGone, ReasonAccountDisabled, ReasonAccountReplaced, ReasonRenamed, ReasonExcluded,
 	ReasonGPOListener, ReasonGPODisablesWinRM, ReasonGPODisablesShell, ReasonBlankFilter, ReasonHTTPClient, ReasonClientNotMoved, ReasonCensusShort,

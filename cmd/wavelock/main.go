@@ -86,7 +86,7 @@ func exitCode(err error) int {
 		return e.ExitCode()
 	}
 	var f *rollout.Failure
-	if errors.As(err, &f) && (f.Reason == rollout.ReasonLogonRefused || f.Reason == rollout.ReasonAccessDenied) {
+	if errors.As(err, &f) && (f.Reason == rollout.ReasonLogonRefused || f.Reason == rollout.ReasonNoTicket || f.Reason == rollout.ReasonAccessDenied) {
 		return exitLogon
 	}
 	return exitError

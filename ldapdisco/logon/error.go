@@ -48,6 +48,20 @@ func (e *Error) PasswordRefused() bool {
 	return false
 }
 
+// Steps of a logon in which only the KDC is asked.
+const (
+	opLogOn  = "get a ticket-granting ticket"
+	opTicket = "get a ticket"
+)
+
+// NoTicket tells if it was the KDC that gave nothing: the host was not asked, and nothing was said against the account.
+func (e *Error) NoTicket() bool {
+	return (e.Op == opLogOn || e.Op == opTicket) && !e.PasswordRefused()
+}
+
+// Silent tells if the KDC did not answer either; asking again may help.
+func (e *Error) Silent() bool { return e.NoTicket() && kerberosCode(e.Err) == 0 && e.Hint() == "" }
+
 // hinted is an error of this package with its own advice.
 type hinted struct{ text, hint string }
 

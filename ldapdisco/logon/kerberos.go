@@ -232,18 +232,18 @@ func (l *KerberosLogin) start(ctx context.Context, to Service, bind Binding) (*k
 	}
 	defer l.busy.Done()
 	if err := l.logOnOnce(ctx); err != nil {
-		return fail("get a ticket-granting ticket", err)
+		return fail(opLogOn, err)
 	}
 	ticket, err := l.ticket(ctx, to)
 	if err != nil {
-		return fail("get a ticket", err)
+		return fail(opTicket, err)
 	}
 	if _, err := aes(ticket.session); err != nil {
-		return fail("get a ticket", err)
+		return fail(opTicket, err)
 	}
 	// A KDC may give an AES session key inside a ticket that it encrypts with the host's RC4 key.
 	if t := ticket.EncPart.EType; !slices.Contains(etypes, t) {
-		return fail("get a ticket", notAES("the ticket", t))
+		return fail(opTicket, notAES("the ticket", t))
 	}
 	cred := l.client.Credentials
 	return &kerberosExchange{login: l, to: to, ticket: ticket, realm: cred.Domain(), client: cred.CName(), binding: bind.Sum()}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 
+	"wavelock/ldapdisco/logon"
 	"wavelock/pki"
 	"wavelock/rollout"
 	"wavelock/rollout/wsman"
@@ -38,6 +39,9 @@ func (m *Machine) judge(step rollout.StepKind, otherwise rollout.Reason, err err
 		m.judgeFault(f, fault)
 	case errors.As(err, &auth):
 		f.Reason = rollout.ReasonLogonRefused
+		if kdc := new(logon.Error); !auth.Refused() && errors.As(err, &kdc) && kdc.NoTicket() {
+			f.Reason, f.Transient = rollout.ReasonNoTicket, kdc.Silent()
+		}
 	case errors.As(err, &tlsErr):
 		f.Reason, f.Transient = rollout.ReasonTLSFailed, true
 	case errors.As(err, &dial):

@@ -150,8 +150,46 @@ func (m *Machine) resolve(ctx context.Context) error {
 	if len(addrs) == 0 {
 		return fmt.Errorf("%s has no address", m.host.ID)
 	}
-	m.addr = addrs[0].Unmap()
+	m.addr = m.answering(ctx, addrs)
 	return nil
+}
+
+// knockTime is how long one of several addresses has to accept a connection.
+const knockTime = 2 * time.Second
+
+// answering is the first of the computer's addresses at which a WinRM port accepts connections; the first of all when none
+// does. Resolvers put IPv6 first, and a policy whose IPv6Filter is empty has WinRM listen at IPv4 addresses only.
+func (m *Machine) answering(ctx context.Context, addrs []netip.Addr) netip.Addr {
+	if len(addrs) > 1 {
+		for _, a := range addrs {
+			if m.accepts(ctx, a.Unmap()) {
+				return a.Unmap()
+			}
+		}
+	}
+	return addrs[0].Unmap()
+}
+
+func (m *Machine) accepts(ctx context.Context, a netip.Addr) bool {
+	ctx, cancel := context.WithTimeout(ctx, min(m.cfg.Timeout, knockTime))
+	defer cancel()
+	ports := []int{m.cfg.HTTPSPort, m.cfg.HTTPPort}
+	open := make(chan bool, len(ports))
+	for _, port := range ports {
+		go func() {
+			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(a.String(), strconv.Itoa(port)))
+			if err == nil {
+				c.Close()
+			}
+			open <- err == nil
+		}()
+	}
+	for range ports {
+		if <-open {
+			return true
+		}
+	}
+	return false
 }
 
 // fresh opens a new connection, whatever there was before.
