@@ -111,7 +111,7 @@ func waveColor(w rollout.WaveView) string {
 	return ""
 }
 
-// bar draws done, running, put back, refused and waiting hosts; each with a
+// bar draws done, running, put back, refused, retired and waiting hosts; each with a
 // sign of its own, so that it can be read without colours.
 func bar(w rollout.WaveView, width int) string {
 	if w.Hosts == 0 {
@@ -122,7 +122,7 @@ func bar(w rollout.WaveView, width int) string {
 	for _, part := range []struct {
 		n    int
 		sign string
-	}{{w.Done, "#"}, {w.Running, "~"}, {w.Restored, "<"}, {w.Refused, "!"}, {w.Waiting, "z"}} {
+	}{{w.Done, "#"}, {w.Running, "~"}, {w.Restored, "<"}, {w.Refused, "!"}, {w.Retired, "-"}, {w.Waiting, "z"}} {
 		before := sum * width / w.Hosts
 		sum += part.n
 		b.WriteString(strings.Repeat(part.sign, max(0, sum*width/w.Hosts-before)))
@@ -140,7 +140,7 @@ func waveNote(w rollout.WaveView) string {
 	for _, p := range []struct {
 		n    int
 		word string
-	}{{w.Restored, "put back"}, {w.Refused, "refused"}, {w.Waiting, "waiting"}} {
+	}{{w.Restored, "put back"}, {w.Refused, "refused"}, {w.Retired, "retired"}, {w.Waiting, "waiting"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
 		}

@@ -66,6 +66,9 @@ func TestBarIsAsLongAsItsWave(t *testing.T) {
 	if got := bar(rollout.WaveView{Hosts: 3, Done: 2, Waiting: 1}, 10); got != "[######zzzz]" {
 		t.Errorf("%s is not full", got)
 	}
+	if got := bar(rollout.WaveView{Hosts: 2, Done: 1, Retired: 1}, 10); got != "[#####-----]" {
+		t.Errorf("%s does not show who is retired", got)
+	}
 }
 
 func TestPaceKnowsNothingAtFirst(t *testing.T) {
