@@ -28,6 +28,9 @@ func Locate(ctx context.Context, r Resolver, domain, site string) ([]Located, er
 	var all []Located
 	add := func(name string, inSite bool) error {
 		_, records, err := r.LookupSRV(ctx, "ldap", "tcp", name)
+		if len(records) > 0 { // a record that is no host's name is left out, with an error beside the others
+			err = nil
+		}
 		for _, s := range records {
 			host := strings.TrimSuffix(strings.ToLower(s.Target), ".")
 			if host == "" || s.Port == 0 || slices.ContainsFunc(all, func(l Located) bool { return l.Host == host && l.Port == int(s.Port) }) {

@@ -21,6 +21,9 @@ func (z zone) LookupSRV(_ context.Context, service, proto, name string) (string,
 	if full == "_ldap._tcp.broken._sites.dc._msdcs.corp.example" {
 		return "", nil, &net.DNSError{Err: "server misbehaving", Name: full, IsTemporary: true}
 	}
+	if full == "_ldap._tcp.odd._sites.dc._msdcs.corp.example" { // as the library answers where one record of two names no host
+		return full, []*net.SRV{{Target: "dc2.corp.example.", Port: 389}}, &net.DNSError{Err: "SRV response contained an invalid name", Name: full}
+	}
 	records, ok := z[full]
 	if !ok {
 		return "", nil, &net.DNSError{Err: "no such host", Name: full, IsNotFound: true}
@@ -43,6 +46,7 @@ func TestLocate(t *testing.T) {
 	}{
 		"all, in the order of DNS":           {"Corp.Example.", "", []string{"ldap://dc1.corp.example", "ldap://dc2.corp.example", "ldap://dc3.corp.example:3890"}},
 		"the site's first, nobody twice":     {"corp.example", "Paris", []string{"ldap://dc2.corp.example site", "ldap://dc1.corp.example", "ldap://dc3.corp.example:3890"}},
+		"a site with a record that is none":  {"corp.example", "odd", []string{"ldap://dc2.corp.example site", "ldap://dc1.corp.example", "ldap://dc3.corp.example:3890"}},
 		"a site without a controller is all": {"corp.example", "Rome", []string{"ldap://dc1.corp.example", "ldap://dc2.corp.example", "ldap://dc3.corp.example:3890"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,10 +18,14 @@ func (d *Directory) link() *link {
 	return d.now
 }
 
-// mayMove reports whether another server may do better after this error. Each search moves once for each server at most, so
-// that one which every server drops comes to an end.
+const (
+	maxMoves = 5 // of one search: one that every server drops comes to an end
+	maxTried = 8 // servers at one move: a domain may have hundreds, and a firewall that swallows before all of them
+)
+
+// mayMove reports whether another server may do better after this error. A search moves once for each server at most.
 func (d *Directory) mayMove(ctx context.Context, err error, moves int) bool {
-	if ctx.Err() != nil || moves >= len(d.servers) {
+	if ctx.Err() != nil || moves >= min(len(d.servers), maxMoves) {
 		return false
 	}
 	if errors.Is(err, errClosed) {
@@ -57,7 +61,7 @@ func (d *Directory) move(ctx context.Context, lost *link, why error) error {
 	lost.close()
 	at := slices.Index(d.servers, lost.server)
 	problems := []error{why}
-	for i := range d.servers {
+	for i := range min(len(d.servers), maxTried) {
 		s := d.servers[(at+1+i)%len(d.servers)]
 		l, err := d.cfg.open(ctx, s)
 		if err == nil && !strings.EqualFold(l.root.base, d.root.base) {

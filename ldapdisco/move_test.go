@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -214,5 +215,33 @@ func TestAClosedDirectoryStaysClosed(t *testing.T) {
 	})
 	if err == nil || p.second.Binds.Load() > 0 {
 		t.Errorf("%d binds, %v", p.second.Binds.Load(), err)
+	}
+}
+
+// A domain with many controllers behind a firewall that swallows: some are tried, not all.
+func TestNotEveryControllerIsTried(t *testing.T) {
+	first := emptyDomain(t)
+	fleet(t, first, 200)
+	cfg := sealed(first)
+	cfg.PageSize = 50
+	var dialled atomic.Int64
+	toFirst := cfg.Dial
+	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if strings.HasPrefix(addr, "gone") {
+			dialled.Add(1)
+			return nil, errors.New("i/o timeout")
+		}
+		return toFirst(ctx, network, addr)
+	}
+	for i := range 50 {
+		cfg.URLs = append(cfg.URLs, fmt.Sprintf("ldap://gone%d.corp.example", i))
+	}
+	_, _, err := namesOf(t, dial(t, cfg), func(have int) {
+		if have == 60 {
+			first.Close()
+		}
+	})
+	if err == nil || dialled.Load() != 8 {
+		t.Errorf("%d were tried: %v", dialled.Load(), err)
 	}
 }
