@@ -302,6 +302,7 @@ func (h *Host) after(d time.Duration, f func()) {
 // door is one open port.
 type door struct {
 	transport string
+	port      int
 	listener  net.Listener
 	server    *http.Server
 }

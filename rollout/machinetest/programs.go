@@ -166,8 +166,8 @@ func progSC(x *execution, rest string) int {
 func progNetstat(x *execution, _ string) int {
 	x.out.WriteString("\r\nActive Connections\r\n\r\n  Proto  Local Address          Foreign Address        State\r\n")
 	ports := []string{"135", "445", "47001"}
-	for t := range x.h.doors {
-		ports = append(ports, fmt.Sprint(x.h.port(t)))
+	for _, d := range x.h.doors {
+		ports = append(ports, fmt.Sprint(d.port))
 	}
 	if x.h.has(PortShared) && x.h.doors["HTTP"] == nil {
 		ports = append(ports, "5985")

@@ -1,6 +1,7 @@
 package machinetest
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/tls"
@@ -66,14 +67,14 @@ func (h *Host) reload() error {
 		}
 	}
 	for t, d := range h.doors {
-		if _, keep := want[t]; !keep {
+		if l, keep := want[t]; !keep || d.port != h.portOf(l) {
 			h.shutDoor(t, d)
 		}
 	}
 	var errs []error
 	for _, l := range want {
 		if h.doors[l.transport] == nil {
-			errs = append(errs, h.openDoor(l.transport))
+			errs = append(errs, h.openDoor(l.transport, h.portOf(l)))
 		}
 	}
 	if h.doors["HTTP"] != nil {
@@ -88,6 +89,9 @@ func (h *Host) port(transport string) int {
 	}
 	return h.cfg.HTTPPort
 }
+
+// portOf is the port that the listener names, or the usual one.
+func (h *Host) portOf(l listener) int { return cmp.Or(l.port, h.port(l.transport)) }
 
 // served is the connection's TLS certificate, for its channel binding.
 type served struct{ der []byte }
@@ -109,17 +113,17 @@ func (h *Host) unshare() {
 	h.shared = nil
 }
 
-func (h *Host) openDoor(transport string) error {
+func (h *Host) openDoor(transport string, port int) error {
 	if transport == "HTTP" {
 		h.unshare()
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(h.cfg.Address, fmt.Sprint(h.port(transport))))
+	l, err := net.Listen("tcp", net.JoinHostPort(h.cfg.Address, fmt.Sprint(port)))
 	if err != nil {
 		return fmt.Errorf("open %s of %s: %w", transport, h.cfg.FQDN, err)
 	}
-	d := &door{transport: transport, listener: &gate{l, h, transport}}
+	d := &door{transport: transport, port: port, listener: &gate{l, h, transport, port}}
 	d.server = &http.Server{Handler: http.HandlerFunc(h.serve), ErrorLog: quietLog, ReadHeaderTimeout: time.Minute,
-		ConnContext: h.connContext(transport), ConnState: h.connState(transport)}
+		ConnContext: h.connContext(transport), ConnState: h.connState(port)}
 	h.doors[transport] = d
 	if transport == "HTTPS" {
 		d.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: h.configFor, NextProtos: []string{"http/1.1"}}
@@ -155,6 +159,7 @@ type gate struct {
 	net.Listener
 	h         *Host
 	transport string
+	port      int
 }
 
 func (g *gate) Accept() (net.Conn, error) {
@@ -163,24 +168,27 @@ func (g *gate) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if g.h.admits(g.transport, c) {
+		if g.h.admits(g.transport, g.port, c) {
 			return c, nil
 		}
 		c.Close()
 	}
 }
 
-func (h *Host) admits(transport string, c net.Conn) bool {
+func (h *Host) admits(transport string, port int, c net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if transport == "HTTPS" && h.cut {
 		return false
 	}
 	remote, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-	if h.firewallAllows(h.port(transport), remote) {
+	if h.firewallAllows(port, remote) {
 		return true
 	}
-	h.logDrop(map[string]int{"HTTP": 5985, "HTTPS": 5986}[transport], c.RemoteAddr(), c.LocalAddr())
+	if port == h.port(transport) {
+		port = map[string]int{"HTTP": 5985, "HTTPS": 5986}[transport] // which stands for the one of the tests
+	}
+	h.logDrop(port, c.RemoteAddr(), c.LocalAddr())
 	return false
 }
 
@@ -276,13 +284,13 @@ func (h *Host) connContext(transport string) func(context.Context, net.Conn) con
 	}
 }
 
-func (h *Host) connState(transport string) func(net.Conn, http.ConnState) {
+func (h *Host) connState(port int) func(net.Conn, http.ConnState) {
 	return func(c net.Conn, s http.ConnState) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		switch s {
 		case http.StateNew:
-			h.connected[c] = h.port(transport)
+			h.connected[c] = port
 		case http.StateClosed, http.StateHijacked:
 			delete(h.connected, c)
 		}
