@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"wavelock/rollout"
 )
 
@@ -74,10 +76,15 @@ type kind struct {
 
 // keeper moves the fleet on by what changed.
 type keeper struct {
-	source Source
-	now    func() time.Time
+	source   Source
+	now      func() time.Time
+	ctx      context.Context // of the dashboard: nobody's leaving ends the first reading
+	patience time.Duration   // how long a page waits for the first reading, which takes seconds for a large fleet
 
-	mu      sync.Mutex // guards what follows
+	mu    sync.Mutex // guards first
+	first *reading   // nil: not begun, or failed
+
+	turn    chan struct{} // holds one mark while somebody uses what follows
 	last    *fleet
 	known   map[rollout.HostID]*rollout.Summary
 	rev     int64
@@ -85,16 +92,94 @@ type keeper struct {
 	told    int64 // position in the history
 }
 
-// get is the fleet as it is now.
+func newKeeper(ctx context.Context, cfg Config) *keeper {
+	return &keeper{source: cfg.Source, now: cfg.Now, ctx: ctx, patience: cfg.Patience, turn: make(chan struct{}, 1)}
+}
+
+// reading is the first of all.
+type reading struct {
+	since time.Time
+	done  chan struct{} // closed when err is there
+	err   error
+}
+
+// ReadingError says that the fleet is still being read for the first time.
+type ReadingError struct{ Since time.Time }
+
+func (e *ReadingError) Error() string { return "the computers are being read from the journal" }
+
+// get is the fleet as it is now; a *ReadingError while it is not there yet.
 func (k *keeper) get(ctx context.Context) (*fleet, error) {
+	r := k.begun()
+	enough := time.NewTimer(k.patience)
+	defer enough.Stop()
+	select {
+	case <-r.done:
+		return k.after(ctx, r)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-enough.C:
+		return nil, &ReadingError{r.since}
+	}
+}
+
+// await is the fleet as it is now, for those who have time.
+func (k *keeper) await(ctx context.Context) (*fleet, error) {
+	r := k.begun()
+	select {
+	case <-r.done:
+		return k.after(ctx, r)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// after is what changed since the first reading.
+func (k *keeper) after(ctx context.Context, r *reading) (*fleet, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	return k.look(ctx)
+}
+
+// begun is the first reading, which is begun anew after it failed.
+func (k *keeper) begun() *reading {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	some, rev, err := k.source.Summaries(ctx, k.rev)
-	if err != nil {
-		return nil, err
+	if k.first == nil {
+		r := &reading{since: k.now(), done: make(chan struct{})}
+		k.first = r
+		go func() {
+			_, r.err = k.look(k.ctx)
+			if r.err != nil {
+				k.mu.Lock()
+				k.first = nil
+				k.mu.Unlock()
+			}
+			close(r.done)
+		}()
+	}
+	return k.first
+}
+
+// look reads what changed, one at a time.
+func (k *keeper) look(ctx context.Context) (*fleet, error) {
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	before := k.told
-	if err := k.catchUp(ctx); err != nil {
+	var some []rollout.Summary
+	var rev int64
+	both, inBoth := errgroup.WithContext(ctx) // of a large fleet each takes a processor for seconds
+	both.Go(func() (err error) {
+		some, rev, err = k.source.Summaries(inBoth, k.rev)
+		return err
+	})
+	both.Go(func() error { return k.catchUp(inBoth) })
+	if err := both.Wait(); err != nil {
 		return nil, err
 	}
 	// Days left and the end of the chart move with the clock.
@@ -126,10 +211,14 @@ func (k *keeper) catchUp(ctx context.Context) error {
 
 // at is the coverage at a past date.
 func (k *keeper) at(ctx context.Context, date time.Time) (rollout.CoveragePoint, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err := k.catchUp(ctx); err != nil {
+	if _, err := k.get(ctx); err != nil {
 		return rollout.CoveragePoint{}, err
+	}
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return rollout.CoveragePoint{}, ctx.Err()
 	}
 	return k.history.At(date), nil
 }

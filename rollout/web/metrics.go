@@ -74,7 +74,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	f, err := m.s.fleet.get(ctx)
+	f, err := m.s.fleet.await(ctx)
 	var campaigns []Campaign
 	if err == nil {
 		campaigns, err = m.s.allCampaigns(ctx)

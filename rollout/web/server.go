@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ type Config struct {
 	// Ahead reads the fleet before anybody asks, so that the first page of a large one
 	// does not wait for it.
 	Ahead bool
+	// Patience is how long a page waits for the first reading of the fleet before it says that
+	// it is under way; 0: a quarter of a second.
+	Patience time.Duration
 	// Secure says that the pages come over TLS: cookies are kept to it.
 	Secure bool
 }
@@ -59,12 +63,15 @@ func New(ctx context.Context, cfg Config) http.Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &server{Config: cfg, fleet: &keeper{source: cfg.Source, now: cfg.Now}, pages: parsePages(), sessions: newSessions(cfg.Now),
+	if cfg.Patience <= 0 {
+		cfg.Patience = 250 * time.Millisecond
+	}
+	s := &server{Config: cfg, fleet: newKeeper(ctx, cfg), pages: parsePages(), sessions: newSessions(cfg.Now),
 		brake: &brake{now: cfg.Now, tries: map[string]*try{}}}
 	s.live = newBroadcast(ctx, cfg.Source.Version, time.Second)
 	if cfg.Ahead {
 		go func() {
-			if _, err := s.fleet.get(ctx); err != nil && ctx.Err() == nil {
+			if _, err := s.fleet.await(ctx); err != nil && ctx.Err() == nil {
 				cfg.Log.Warn("read the fleet ahead", "err", err)
 			}
 		}()
@@ -214,13 +221,26 @@ func (s *server) problem(w http.ResponseWriter, r *http.Request, status int, tex
 // fail says that the page cannot be shown now, and why as far as it helps.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var missing *NotFoundError
+	var reading *ReadingError
 	switch {
+	case errors.As(err, &reading):
+		s.again(w, r, 1)
+		s.problem(w, r, http.StatusServiceUnavailable, "The computers are being read from the journal, since "+span(s.Now().Sub(reading.Since))+".", "After a start this takes some seconds for a large fleet. The page comes by itself; campaigns can be seen already.")
 	case errors.As(err, &missing):
 		s.problem(w, r, http.StatusNotFound, missing.Error()+".", "It may have another name, or was never looked at.")
 	case r.Context().Err() != nil: // whoever asked has left
 	default:
 		s.Log.Warn("show a page", "path", r.URL.Path, "err", err)
+		s.again(w, r, 10)
 		s.problem(w, r, http.StatusServiceUnavailable, err.Error(), "The page looks again by itself.")
+	}
+}
+
+// again lets a browser without JavaScript look again by itself.
+func (s *server) again(w http.ResponseWriter, r *http.Request, seconds int) {
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	if r.Method == http.MethodGet {
+		w.Header().Set("Refresh", strconv.Itoa(seconds))
 	}
 }
 
