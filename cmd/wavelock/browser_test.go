@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,11 +126,32 @@ func startDashboard(t *testing.T, dir string) string {
 				for lines.Scan() {
 				}
 			}()
+			awaitFleet(t, a)
 			return a
 		}
 	}
 	t.Fatal("the dashboard does not say where it is")
 	return ""
+}
+
+// awaitFleet waits until the pages have more to say than that the fleet is being read.
+func awaitFleet(t *testing.T, address string) {
+	t.Helper()
+	for {
+		r, err := http.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode != http.StatusServiceUnavailable {
+			return
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the fleet is never read")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // TestDashboardIsLive watches a campaign in a browser: coverage, wave by wave,

@@ -67,7 +67,7 @@ type house struct {
 func newHouse(t *testing.T, secure bool) *house {
 	t.Helper()
 	x := &house{t: t, now: noon, said: &heard{}, door: &kept{}, log: &bytes.Buffer{}, third: "192.0.2.1:1"}
-	x.h = New(t.Context(), Config{Source: canned{}, Log: slog.New(slog.NewTextHandler(x.log, nil)), Version: "test", Now: func() time.Time { return x.now }, Secure: secure, Speaker: x.said, Witness: x.door,
+	x.h = New(t.Context(), Config{Patience: time.Hour, Source: canned{}, Log: slog.New(slog.NewTextHandler(x.log, nil)), Version: "test", Now: func() time.Time { return x.now }, Secure: secure, Speaker: x.said, Witness: x.door,
 		Accounts: fewAccounts{"vera": {"vera", []Role{Viewer}}, "otto": {"otto", []Role{Operator}}, "anna": {"anna", []Role{Approver}}, "olga": {"olga", []Role{Operator, Approver}}}})
 	return x
 }
@@ -402,4 +402,47 @@ func FuzzParseHash(f *testing.F) {
 			t.Errorf("%q would cost %+v", s, h)
 		}
 	})
+}
+
+func TestAClockThatJumpsKeepsNobodyIn(t *testing.T) {
+	t.Parallel()
+	for name, jump := range map[string]time.Duration{"forth": 9 * time.Hour, "back": -24 * time.Hour} {
+		x := newHouse(t, false)
+		otto := x.login("otto")
+		token := x.token(otto)
+		x.now = x.now.Add(jump)
+		if w := x.do("GET", "/", nil, otto); w.Code != 303 {
+			t.Errorf("%s: the session goes on: %d", name, w.Code)
+		}
+		if w := x.do("POST", "/campaign/spring/pause", url.Values{"token": {token}}, otto); w.Code != 401 || x.said.count() != 0 {
+			t.Errorf("%s: the token of the form still acts: %d", name, w.Code)
+		}
+		x.login("otto")
+	}
+	x := newHouse(t, false)
+	vera := x.login("vera")
+	x.now = x.now.Add(-10 * time.Second) // time synchronisation
+	if w := x.do("GET", "/", nil, vera); w.Code != 200 {
+		t.Errorf("a clock that is corrected ends the session: %d", w.Code)
+	}
+}
+
+func TestQueriesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	h := dashboard(t, canned{})
+	for _, path := range []string{"/", "/hosts", "/hosts.csv", "/login", "/api/coverage", "/metrics"} {
+		w := get(t, h, path+"?q="+strings.Repeat("a", 10<<20))
+		if w.Code != http.StatusRequestURITooLong || w.Body.Len() > 1000 {
+			t.Errorf("%s: %d, %d bytes", path, w.Code, w.Body.Len())
+		}
+	}
+}
+
+func TestPercent(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][3]int{{0, 0, 0}, {0, 9, 0}, {1, 1000, 1}, {20000, 100004, 20}, {999, 1000, 99}, {1000, 1000, 100}, {1, 3, 33}, {2, 3, 67}} {
+		if got := percent(c[0], c[1]); got != c[2] {
+			t.Errorf("%d of %d are %d %%, want %d", c[0], c[1], got, c[2])
+		}
+	}
 }

@@ -154,15 +154,18 @@ func classTitle(c rollout.Class) string {
 	return "Unknown"
 }
 
-// percent is a share in whole numbers, never 100 before all are there, and never 0
-// when there is one.
+// percent is a share in whole numbers, rounded, but never 100 before all are there, and
+// never 0 when there is one.
 func percent(n, of int) int {
 	if of == 0 {
 		return 0
 	}
-	p := n * 100 / of
-	if p == 0 && n > 0 {
+	p := (n*100 + of/2) / of
+	switch {
+	case p == 0 && n > 0:
 		return 1
+	case p >= 100 && n < of:
+		return 99
 	}
 	return p
 }

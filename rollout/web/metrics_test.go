@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -48,7 +49,7 @@ func TestMetricsAskWhoYouAre(t *testing.T) {
 			t.Errorf("%q: %d", word, w.Code)
 		}
 	}
-	x.h = New(t.Context(), Config{Source: canned{}, Log: quiet(), Accounts: fewAccounts{}, ScrapeToken: "abc"})
+	x.h = New(t.Context(), Config{Patience: time.Hour, Source: canned{}, Log: quiet(), Accounts: fewAccounts{}, ScrapeToken: "abc"})
 	if w := x.do("GET", "/metrics", nil, "", "Authorization", "Bearer abc"); w.Code != 200 {
 		t.Errorf("the right token: %d", w.Code)
 	}

@@ -37,7 +37,7 @@ func BenchmarkPages(b *testing.B) {
 	now := func() time.Time { return noon }
 	b.Run("first", func(b *testing.B) {
 		for b.Loop() {
-			h := New(b.Context(), Config{Source: source, Log: quiet(), Now: now})
+			h := New(b.Context(), Config{Patience: time.Hour, Source: source, Log: quiet(), Now: now})
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 			if w.Code != 200 {
@@ -45,7 +45,7 @@ func BenchmarkPages(b *testing.B) {
 			}
 		}
 	})
-	h := New(b.Context(), Config{Source: source, Log: quiet(), Now: now})
+	h := New(b.Context(), Config{Patience: time.Hour, Source: source, Log: quiet(), Now: now})
 	for _, path := range largePages {
 		b.Run(strings.ReplaceAll(path, "/", "_"), func(b *testing.B) {
 			n := 0

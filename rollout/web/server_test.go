@@ -109,7 +109,7 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 
 func dashboard(t *testing.T, s Source) http.Handler {
 	t.Helper()
-	return New(t.Context(), Config{Source: s, Log: quiet(), Version: "test", Now: func() time.Time { return noon }})
+	return New(t.Context(), Config{Patience: time.Hour, Source: s, Log: quiet(), Version: "test", Now: func() time.Time { return noon }})
 }
 
 func get(t *testing.T, h http.Handler, path string) *httptest.ResponseRecorder {

@@ -16,6 +16,7 @@ import (
 const (
 	sessionLife = 8 * time.Hour    // after the login, whatever happens
 	sessionIdle = 30 * time.Minute // after the last thing that a person did
+	clockSlack  = time.Minute
 	maxSessions = 10_000
 )
 
@@ -78,6 +79,9 @@ func (s *sessions) sweep() {
 
 func (s *sessions) over(v *visitor) bool {
 	now := s.now()
+	if now.Before(v.last.Add(-clockSlack)) {
+		return true // the clock was set back: how old the session is, nobody knows
+	}
 	return now.Sub(v.began) >= sessionLife || now.Sub(v.last) >= sessionIdle
 }
 
