@@ -103,12 +103,15 @@ func soak(run HostRun, now time.Time) Step {
 	return finishUntil(Soaking, ReasonSoaking, "until "+end.UTC().Format(time.DateTime), look)
 }
 
+// logStep is how exactly the firewall's log tells the time: it leaves out the part of the second.
+const logStep = time.Second
+
 // turnedAway are the addresses that the host's firewall turned away at the HTTP
 // port since it was narrowed.
 func (run HostRun) turnedAway() []string {
 	var who []string
 	for _, d := range run.Seen.Drops.Value {
-		if d.Port == run.Policy.HTTPPort && d.At.After(run.NarrowedAt) && !slices.Contains(who, d.Address) {
+		if d.Port == run.Policy.HTTPPort && d.At.After(run.NarrowedAt.Add(-logStep)) && !slices.Contains(who, d.Address) {
 			who = append(who, d.Address)
 		}
 	}

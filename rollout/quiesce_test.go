@@ -65,6 +65,10 @@ func TestStepsOfQuiesce(t *testing.T) {
 			over(r)
 			r.Seen.Drops = Saw([]Drop{{At: epoch.Add(-time.Hour), Address: "192.0.2.9", Port: 5985}})
 		}, StepFinish, Failed, ReasonTurnedAway},
+		"so does one in the second in which HTTP was narrowed, which the log does not divide": {func(r *HostRun) {
+			narrowedAt(r, epoch.Add(-time.Hour+900*time.Millisecond))
+			r.Seen.Drops = Saw([]Drop{{At: epoch.Add(-time.Hour), Address: "192.0.2.9", Port: 5985}})
+		}, StepFinish, Failed, ReasonTurnedAway},
 		"one who was turned away before, or elsewhere, does not": {func(r *HostRun) {
 			over(r)
 			r.Seen.Drops = Saw([]Drop{{At: epoch.Add(-49 * time.Hour), Address: "192.0.2.9", Port: 5985}, {At: epoch, Address: "192.0.2.9", Port: 445}})

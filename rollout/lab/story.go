@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wavelock/ldapdisco/ldaptest"
@@ -158,6 +159,9 @@ func (l *Lab) Requests() int64 {
 	}
 	return n
 }
+
+// Names are the full names of the computers, in the order of their making.
+func (l *Lab) Names() []string { return slices.Clone(l.names) }
 
 // LockedOut names the computers that are switched on and shut on both doors.
 func (l *Lab) LockedOut() string {
