@@ -39,7 +39,7 @@ var reasons = map[Reason]reasonText{
 	ReasonNetworkController:     {"a network controller manages the host", "check that the controller reaches the host over HTTPS"},
 	ReasonSPNConflict:           {"another account has the host's HTTP service name", "Kerberos to WinRM fails while it is there: move that web service to a name of its own (setspn -Q HTTP/<host>), or use WSMAN/ names"},
 	ReasonCBTStrict:             {"channel binding is demanded", "right against relaying; see that every client binds: current Windows, and this program, do"},
-	ReasonCertificateLogin:      {"logon by client certificate does not work over TLS 1.3", "let those clients use Kerberos, or negotiate TLS 1.2 for this listener"},
+	ReasonCertificateLogin:      {"logon by client certificate does not work over TLS 1.3", "let those clients use Kerberos or no more than TLS 1.2, or have http.sys ask in the handshake: clientcertnegotiation=enable of netsh http add sslcert"},
 	ReasonRenamePending:         {"the computer is about to be renamed", "restart it, then assess again: its certificate has to be for the new name"},
 	ReasonOddListener:           {"WinRM listens on another port or address than planned for", "look at 'winrm enumerate winrm/config/listener'; leave one listener a transport, with Address=* on the policy's port, after its clients were asked"},
 	ReasonOddFilter:             {"WinRM does not listen at the address where the host is reached", "IPv4Filter and IPv6Filter name the addresses that WinRM listens on, not those of clients; set * in the policy"},
