@@ -99,7 +99,8 @@ var postureChecks = []PostureCheck{
 	{"no-powershell-2", "no record of the engine of PowerShell 2", Info, 1, "that engine logs nothing: remove the feature MicrosoftWindowsPowerShellV2; the record alone does not prove that it can start", `Disable-WindowsOptionalFeature MicrosoftWindowsPowerShellV2Root; on servers the feature PowerShell-V2`, judgeOld},
 	{"script-blocks", "script blocks are logged (event 4104)", Warning, 2, "switch it on, and make the log large enough", gpoPowerShell + `Turn on PowerShell Script Block Logging: enabled`, judgeScriptBlocks},
 	{"modules", "modules are logged (event 4103)", Info, 1, "switch it on where the volume is affordable", gpoPowerShell + `Turn on Module Logging: enabled, with *`, judgeModules},
-	{"transcripts", "transcripts go to a central share", Warning, 2, "switch it on with a share that computers may add to, and few may delete from; the share's rights cannot be seen from here", gpoPowerShell + `Turn on PowerShell Transcription: enabled, with an output directory \\server\share`, judgeTranscripts},
+	{"transcripts", "transcripts go to a central share", Warning, 2, "switch it on with a share that computers may add to, and few may delete from", gpoPowerShell + `Turn on PowerShell Transcription: enabled, with an output directory \\server\share`, judgeTranscripts},
+	{"transcript-rights", "few may delete transcripts from the share", Warning, 0, "look at the share's own list and at the folder's on the file server: computers add, a reviewed group reads, nobody but it deletes; without weight, as it is not judged from here", `on the file server: Get-SmbShareAccess, and icacls on the folder`, judgeTranscriptRights},
 	{"no-dcom", "DCOM is off", Info, 1, "WMI over DCOM (port 135 and dynamic ports) is the older, wider door; many products need it, so look first", `HKLM\SOFTWARE\Microsoft\Ole, EnableDCOM = N`, judgeDCOM},
 }
 
