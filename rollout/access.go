@@ -11,6 +11,7 @@ const (
 	AccessRefused AccessKind = "refused" // name or password wrong, or no role
 	AccessLogout  AccessKind = "logout"
 	AccessDenied  AccessKind = "denied" // an action that the form or the role did not allow
+	AccessProbe   AccessKind = "probe"  // a proof that a client made was handed in; Detail says for which host and client, and why
 	AccessReport  AccessKind = "report" // evidence was written; Detail is the SHA-256 of the file
 )
 

@@ -25,6 +25,7 @@ type Client struct {
 	Address string     `json:"address"`
 	Name    string     `json:"name,omitempty"` // of the computer that had the address when it was last named
 	Ports   []Sighting `json:"ports"`
+	Probed  *Probing   `json:"probed,omitempty"` // the latest proof of HTTPS from there that was handed in
 }
 
 // Sighting is a client at one port.
@@ -131,10 +132,10 @@ func (c Census) UsersOf(port int, p Policy, now time.Time) []Client {
 	return list
 }
 
-// NotMoved are the users of HTTP that were never seen on HTTPS: for all that is
-// known, a firewall on their way lets only HTTP pass.
+// NotMoved are the users of HTTP that were never seen on HTTPS, and from which nobody
+// has proved it: for all that is known, a firewall on their way lets only HTTP pass.
 func (c Census) NotMoved(p Policy, now time.Time) []Client {
-	return slices.DeleteFunc(c.UsersOf(p.HTTPPort, p, now), func(k Client) bool { return k.At(p.Port).Samples > 0 })
+	return slices.DeleteFunc(c.UsersOf(p.HTTPPort, p, now), func(k Client) bool { return k.moved(p, now) })
 }
 
 // Words is what the census says of the users of HTTP. It never says that there
@@ -152,6 +153,9 @@ func (c Census) Words(p Policy, now time.Time) string {
 	for i, k := range users {
 		s := k.At(p.HTTPPort)
 		names[i] = fmt.Sprintf("%s %d times, last %s", k, s.Samples, s.Last.UTC().Format("2006-01-02 15:04"))
+		if pr := k.Probed; pr != nil {
+			names[i] += fmt.Sprintf(", HTTPS proved from there %s as %s says", pr.At.UTC().Format("2006-01-02 15:04"), pr.By)
+		}
 	}
 	if c.More > 0 {
 		names = append(names, fmt.Sprintf("%d more that were not kept", c.More))

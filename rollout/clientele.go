@@ -61,7 +61,7 @@ func (c *Clientele) Add(h HostID, census Census, p Policy, now time.Time) {
 		if at := k.At(p.HTTPPort).Last; at.After(s.Last) {
 			s.Last = at
 		}
-		if k.At(p.Port).Samples == 0 {
+		if !k.moved(p, now) {
 			s.NotMoved++
 		}
 	}

@@ -102,8 +102,9 @@ type Result struct {
 type Proof struct {
 	At       time.Time      `json:"at"`
 	Address  string         `json:"address"`
-	Name     string         `json:"name"` // the name that was verified
-	Wire     pki.Thumbprint `json:"wire"` // presented in the handshake
+	From     string         `json:"from,omitempty"` // a probe's own address as the host sees it
+	Name     string         `json:"name"`           // the name that was verified
+	Wire     pki.Thumbprint `json:"wire"`           // presented in the handshake
 	Listener pki.Thumbprint `json:"listener"`
 	Bound    pki.Thumbprint `json:"bound"`  // http.sys
 	Issued   pki.Thumbprint `json:"issued"` // the certificate that was chosen or enrolled

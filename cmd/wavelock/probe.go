@@ -19,7 +19,7 @@ import (
 func newProbe(a *app) *cobra.Command {
 	var o probeOptions
 	c := &cobra.Command{
-		Use: "probe HOST...", GroupID: "look", Args: cobra.MinimumNArgs(1),
+		Use: "probe HOST...", GroupID: "look", Args: probeArgs(&o),
 		Short: "Prove HTTPS of some hosts from this computer, whichever it is",
 		Long: `Make the proof that a campaign makes, from here: a new connection to 5986, the
 chain to the enterprise roots, name, usage, dates, the same certificate presented,
@@ -30,23 +30,50 @@ proof from the controller is none for its users: network rules often let only
 It needs no database. With --ca-file it needs no configuration either: --user
 names the account, whose password is asked for or read from --password-file; on
 Windows it is whoever runs it. The account needs rights to read the listener.
-Nothing is changed. Ends with 9 when a host could not be proved.`,
+Nothing is changed. Ends with 9 when a host could not be proved.
+
+With --report the proofs are kept in a file, too. Where the journal is, --accept takes
+the file: the client is no obstacle (client-not-moved) any more for these hosts. The
+file carries no signature; it counts on the word of who takes it, which is recorded
+with --why. It is taken only for clients that the census has seen on HTTP, under the
+address that the host itself saw, for the certificate that it still has, and for a week.`,
 		Example: "  wavelock probe web01.corp.example\n" +
-			"  wavelock probe web01.corp.example --ca-file root.pem --user 'CORP\\ann'",
-		RunE: func(c *cobra.Command, args []string) error { return a.probe(c.Context(), args, o) },
+			"  wavelock probe web01.corp.example --ca-file root.pem --user 'CORP\\ann'\n" +
+			"  wavelock probe web01.corp.example --ca-file root.pem --report backup01.json\n" +
+			"  wavelock probe --accept backup01.json --why 'tried on the backup server by its owner'",
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.Accept != "" {
+				return a.acceptProbes(c.Context(), o.Accept, o.Why)
+			}
+			return a.probe(c.Context(), args, o)
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.CAFile, "ca-file", "", "PEM file of the enterprise roots; no configuration is read")
 	f.StringVar(&o.User, "user", "", "with --ca-file: CORP\\name (default on Windows: who runs it)")
 	f.StringVar(&o.PasswordFile, "password-file", "", "with --ca-file: file with the password (default: it is asked for)")
 	f.StringVar(&o.Resolver, "resolver", "", "with --ca-file: DNS server as ip:port (default: the system's)")
+	f.StringVar(&o.Report, "report", "", "new file to keep the proofs in")
+	f.StringVar(&o.Accept, "accept", "", "file of --report, to be taken into the journal")
+	f.StringVar(&o.Why, "why", "", "with --accept: who tried, and why that is believed")
 	f.IntVar(&o.Port, "port", 0, "of HTTPS (default 5986)")
 	return c
 }
 
 type probeOptions struct {
 	CAFile, User, PasswordFile, Resolver string
+	Report, Accept, Why                  string
 	Port                                 int
+}
+
+// probeArgs asks for hosts, except where a file is taken.
+func probeArgs(o *probeOptions) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if o.Accept != "" {
+			return cobra.NoArgs(c, args)
+		}
+		return cobra.MinimumNArgs(1)(c, args)
+	}
 }
 
 // probed is what probe says of one host.
@@ -135,6 +162,11 @@ func (a *app) probe(ctx context.Context, names []string, o probeOptions) error {
 		})
 	}
 	_ = g.Wait() // the rows carry the errors
+	if o.Report != "" {
+		if err := writeProbes(o.Report, rows); err != nil {
+			return err
+		}
+	}
 	return a.showProbes(rows)
 }
 

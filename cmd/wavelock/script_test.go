@@ -152,6 +152,12 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	if m := resolverLine.FindStringSubmatch(ts.ReadFile(filepath.Join(args[1], "wavelock.yaml"))); m != nil {
 		ts.Setenv("RESOLVER", m[1])
 	}
+	for _, name := range l.Names() { // WEB01 and so on are the computers' addresses
+		ip, _, err := net.SplitHostPort(l.Address(name, 5985))
+		ts.Check(err)
+		short, _, _ := strings.Cut(name, ".")
+		ts.Setenv(strings.ToUpper(short), ip)
+	}
 	labs(ts)[ts.MkAbs(args[1])] = l
 }
 

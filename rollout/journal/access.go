@@ -26,24 +26,25 @@ func (e *AccessError) Hint() string {
 
 // Witness writes down who came in, who was refused or what left, durably.
 func (j *Journal) Witness(ctx context.Context, a rollout.Access) error {
-	err := j.db.inTx(ctx, func(tx transaction) error {
-		var head []byte
-		err := tx.QueryRowContext(ctx, "SELECT n, hash FROM access ORDER BY n DESC LIMIT 1").Scan(&a.N, &head)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		a.N, a.At = a.N+1, a.At.UTC().Round(0)
-		body, err := json.Marshal(a)
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO access (n, body, hash) VALUES (?, ?, ?)", a.N, body, chain(head, body))
-		return err
-	})
-	if err != nil {
+	if err := j.db.inTx(ctx, func(tx transaction) error { return witness(ctx, tx, a) }); err != nil {
 		return &WriteError{Op: "record the access of " + a.Who, Err: err}
 	}
 	return nil
+}
+
+func witness(ctx context.Context, tx transaction, a rollout.Access) error {
+	var head []byte
+	err := tx.QueryRowContext(ctx, "SELECT n, hash FROM access ORDER BY n DESC LIMIT 1").Scan(&a.N, &head)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	a.N, a.At = a.N+1, a.At.UTC().Round(0)
+	body, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO access (n, body, hash) VALUES (?, ?, ?)", a.N, body, chain(head, body))
+	return err
 }
 
 // Accesses are up to limit lines before a position (0: from the end), the newest first. Each is checked

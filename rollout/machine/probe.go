@@ -26,9 +26,18 @@ func (m *Machine) Probe(ctx context.Context) (rollout.Proof, error) {
 	if cs == nil || len(cs.PeerCertificates) == 0 {
 		return fail(m.fail(rollout.StepProve, rollout.ReasonTLSFailed, errors.New("the connection has no TLS")))
 	}
-	_, p, err := m.prove(ctx, rollout.Step{Kind: rollout.StepProve, Port: m.cfg.HTTPSPort, Thumbprint: pki.ThumbprintOf(cs.PeerCertificates[0].Raw)})
+	d, p, err := m.prove(ctx, rollout.Step{Kind: rollout.StepProve, Port: m.cfg.HTTPSPort, Thumbprint: pki.ThumbprintOf(cs.PeerCertificates[0].Raw)})
 	if err != nil {
 		return p, m.judge(rollout.StepProve, rollout.ReasonProtocol, err)
+	}
+	peers, err := m.readPeers(ctx, d.session)
+	if err != nil {
+		return p, nil // the proof holds; under which address it was made is another question
+	}
+	for _, peer := range peers {
+		if peer.Self && peer.Port == m.cfg.HTTPSPort {
+			p.From = peer.Address
+		}
 	}
 	return p, nil
 }
