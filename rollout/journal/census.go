@@ -55,15 +55,14 @@ func count(ctx context.Context, tx transaction, looks []rollout.Observation) (ma
 // TakeProbing adds a proof that a person handed in to the census of its host, and a line
 // to the record of accesses, both or none. What take refuses is answered as it is.
 func (j *Journal) TakeProbing(ctx context.Context, pr rollout.Probing, now time.Time, take func(rollout.Census) (rollout.Census, error)) error {
-	var refused error
 	err := j.db.inTx(ctx, func(tx transaction) error {
 		known, err := censuses(ctx, tx, []rollout.Observation{{Host: pr.Host}})
 		if err != nil {
 			return err
 		}
-		c, no := take(known[pr.Host])
-		if refused = no; no != nil {
-			return nil
+		c, err := take(known[pr.Host])
+		if err != nil {
+			return err
 		}
 		body, err := json.Marshal(c)
 		if err != nil {
@@ -75,10 +74,14 @@ func (j *Journal) TakeProbing(ctx context.Context, pr rollout.Probing, now time.
 		return witness(ctx, tx, rollout.Access{At: now, Kind: rollout.AccessProbe, Who: pr.By, From: pr.From,
 			Detail: fmt.Sprintf("%s, proved from %s at %s: %s", pr.Host, pr.Client, pr.At.UTC().Format(time.RFC3339), pr.Why)})
 	})
-	if err != nil {
+	var refused *rollout.ProbingError
+	switch {
+	case errors.As(err, &refused):
+		return refused
+	case err != nil:
 		return &WriteError{Op: fmt.Sprintf("take the proof for %s", pr.Host), Err: err}
 	}
-	return refused
+	return nil
 }
 
 func censuses(ctx context.Context, tx transaction, looks []rollout.Observation) (map[rollout.HostID]rollout.Census, error) {

@@ -31,8 +31,8 @@ func (m *Machine) Probe(ctx context.Context) (rollout.Proof, error) {
 		return p, m.judge(rollout.StepProve, rollout.ReasonProtocol, err)
 	}
 	peers, err := m.readPeers(ctx, d.session)
-	if err != nil {
-		return p, nil // the proof holds; under which address it was made is another question
+	if err != nil { // the proof holds; under which address it was made is another question
+		m.cfg.Log.Info("the host does not tell our address", "host", m.host.ID, "err", err)
 	}
 	for _, peer := range peers {
 		if peer.Self && peer.Port == m.cfg.HTTPSPort {
