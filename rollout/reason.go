@@ -110,8 +110,6 @@ const (
 	ReasonUndoFired             Reason = "undo-fired"
 	ReasonOtherCampaign         Reason = "other-campaign"
 	ReasonNoDropLog             Reason = "no-drop-log"
-	ReasonKeyUnreadable         Reason = "key-not-readable"
-	ReasonRemoteConsole         Reason = "remote-console"
 	ReasonImageFailed           Reason = "before-image-not-saved"
 	ReasonRestoreFailed         Reason = "restore-failed"
 	ReasonNoImage               Reason = "no-before-image"
