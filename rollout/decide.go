@@ -242,6 +242,7 @@ func (d *decider) work(n int) {
 			d.restore(id, h, &room, "its "+string(h.Reason)+" is taken back")
 		}
 	}
+	d.reopen(&room)
 	if d.s.Paused != "" {
 		d.hold("paused by %s", d.s.Paused)
 	}
@@ -313,6 +314,18 @@ func (d *decider) inTime(h *HostState) bool {
 // halfWay reports whether HTTP is narrowed on the host: it goes on to its end, whatever the time.
 func (h *HostState) halfWay() bool { return !h.Narrowed.IsZero() }
 
+// reopen puts hosts back that are given up in the middle of their brown-out.
+func (d *decider) reopen(room *int) {
+	if d.p.Policy.Quiesce == 0 {
+		return
+	}
+	for _, id := range d.s.Waiting() {
+		if h := d.s.Hosts[id]; h.shut() && d.spent(h) && !d.now.Before(h.Again) {
+			d.restore(id, h, room, "HTTP is narrowed on it, and it was deferred too often")
+		}
+	}
+}
+
 // again takes hosts back in that had waited for something and whose time has come.
 func (d *decider) again(n int, room *int) {
 	if *room <= 0 || d.d.Hold != "" {
@@ -327,10 +340,6 @@ func (d *decider) again(n int, room *int) {
 		h := d.s.Hosts[id]
 		if d.now.Before(h.Again) {
 			d.wake(h.Again)
-			continue
-		}
-		if d.spent(h) && h.shut() {
-			d.restore(id, h, room, "HTTP is narrowed on it, and it was deferred too often")
 			continue
 		}
 		if d.spent(h) || *room <= 0 || d.d.Hold != "" || !d.inTime(h) || !d.roomFor(id) {

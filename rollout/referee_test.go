@@ -86,6 +86,8 @@ func (d *drill) refereeFinish() {
 		switch {
 		case h.returns():
 			d.t.Fatalf("the campaign finishes and %s, %s, was not put back", id, h.last)
+		case d.shut(h):
+			d.t.Fatalf("the campaign finishes, and HTTP is narrowed on %s, %s", id, h.last)
 		case d.rollback && h.wrote && h.last != Restored && h.last != NeedsHuman:
 			d.t.Fatalf("rolled back, and %s is still %s", id, h.last)
 		}
@@ -173,6 +175,7 @@ func (d *drill) refereeRestore(a Action, h *hostBook) {
 	case h.last == Unknown && d.now.Before(h.due):
 		d.t.Fatalf("%v before its time", a)
 	case d.rollback || h.returns():
+	case d.shut(h) && (d.aborted || d.spent(h)): // nobody would open it else
 	case d.waves[h.wave-1].status == WaveHalted && d.goesBack(h):
 	default:
 		d.t.Fatalf("%v without a reason: the host is %s", a, h.last)
@@ -293,11 +296,11 @@ func (d *drill) work() (back int, forward map[Zone]int) {
 		case d.rollback:
 			may = h.running == "" && (h.wrote || h.last == Unknown) && h.last != Restored && h.last != NeedsHuman
 		case d.aborted:
-			may = h.returns()
+			may = h.returns() || d.shut(h)
 		case d.halted > 0:
 			may = d.waves[d.halted-1].status == WaveHalted && h.wave == d.halted && d.goesBack(h)
 		default:
-			may = open > 0 && h.wave == open && h.returns()
+			may = open > 0 && (h.wave == open && h.returns() || d.shut(h) && h.waits() && d.spent(h) && !d.now.Before(h.due))
 		}
 		if may && (h.last != Unknown || !d.now.Before(h.due)) {
 			back++
@@ -310,6 +313,11 @@ func (d *drill) work() (back int, forward map[Zone]int) {
 		clear(forward)
 	}
 	return back, forward
+}
+
+// shut reports whether HTTP is narrowed on a host that nobody works on and no person was called to.
+func (d *drill) shut(h *hostBook) bool {
+	return h.running == "" && h.narrow && !d.done(h) && h.last != NeedsHuman && h.last != Restored
 }
 
 // refereeIdle asks what an idle campaign waits for.
