@@ -46,6 +46,7 @@ func (run HostRun) Advance(step Step, res Result, failure *Failure) HostRun {
 	switch step.Kind {
 	case StepInspect:
 		run.Seen = res.Seen
+		run.Closed, run.Narrow = nil, nil // whoever looks again may have lost the session that proved them
 		return run
 	case StepSaveImage:
 		run.Image = step.Image

@@ -86,6 +86,7 @@ type door struct {
 	shell   *wsman.Shell
 	chain   pki.Chain // as verified in the handshake of fresh
 	proved  bool      // everything that Prove asks for held on this connection
+	conn    int       // which of the session's connections that was
 }
 
 // Close ends the shells and the sessions.

@@ -189,8 +189,8 @@ func TestWholeWay(t *testing.T) {
 		t.Errorf("tasks are left: %v", names)
 	}
 	t.Logf("%d HTTP requests from first contact to https-only, the computer counted %d", requests, b.win.Requests())
-	if n := b.win.Requests(); n > 83 {
-		t.Errorf("%d HTTP requests, the budget is 83", n)
+	if n := b.win.Requests(); n > 80 {
+		t.Errorf("%d HTTP requests, the budget is 80", n)
 	}
 	b.want(rollout.ActSecure, rollout.Passed) // again is harmless
 	b.want(rollout.ActClose, rollout.Passed)

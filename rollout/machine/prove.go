@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,7 +62,7 @@ func (m *Machine) prove(ctx context.Context, step rollout.Step) (*door, rollout.
 		return nil, p, m.fail(step.Kind, rollout.ReasonThumbprintDiffers, fmt.Errorf("issued %s, listener %s, http.sys %s, on the wire %s",
 			p.Issued.Short(), p.Listener.Short(), p.Bound.Short(), p.Wire.Short()))
 	}
-	d.proved = true
+	d.proved, d.conn = true, d.session.Connections()
 	m.seen.Listeners = rollout.Saw(listeners)
 	return d, p, nil
 }
@@ -113,6 +114,7 @@ func (m *Machine) removeHTTP(ctx context.Context, step rollout.Step) (rollout.Re
 	if d == nil || !d.proved || !d.session.Secure() {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("HTTP is deleted over a proved HTTPS session only"))
 	}
+	defer d.session.Pin(d.conn)()
 	if err := m.stillArmed(ctx, d, step); err != nil {
 		return rollout.Result{}, err
 	}
@@ -124,11 +126,9 @@ func (m *Machine) removeHTTP(ctx context.Context, step rollout.Step) (rollout.Re
 	if err := m.leave(rollout.HTTP); err != nil { // it goes with its listener
 		m.cfg.Log.Debug("leave HTTP", "host", m.host.ID, "err", err)
 	}
-	ls, err := readListeners(ctx, d.session)
-	if err != nil {
-		return rollout.Result{}, err
-	}
-	return rollout.Result{Seen: &rollout.Observation{Listeners: rollout.Saw(ls)}}, nil
+	// What the host lists now is read where it counts, by the proof that follows on a new connection.
+	left := slices.DeleteFunc(slices.Clone(m.seen.Listeners.Value), func(l rollout.Listener) bool { return l.Transport == rollout.HTTP && l.Address == "*" })
+	return rollout.Result{Seen: &rollout.Observation{Listeners: rollout.Saw(left)}}, nil
 }
 
 // proveClosed shows, on a new HTTPS connection, that HTTPS works without HTTP,

@@ -21,6 +21,7 @@ func (m *Machine) narrow(ctx context.Context, step rollout.Step) (rollout.Result
 	if d == nil || !d.proved || !d.session.Secure() {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("HTTP is narrowed over a proved HTTPS session only"))
 	}
+	defer d.session.Pin(d.conn)()
 	line, err := narrowLine(step.Port, step.Keep)
 	if err != nil {
 		return rollout.Result{}, err

@@ -147,12 +147,18 @@ func taskResult(ctx context.Context, s *wsman.Session, name string) (uint32, err
 }
 
 func deleteTask(ctx context.Context, s *wsman.Session, name string) error {
-	err := s.Delete(ctx, wsman.WMI(taskNamespace, "MSFT_ScheduledTask", wsman.Selector{Name: "TaskName", Value: name}, wsman.Selector{Name: "TaskPath", Value: taskFolder}))
+	_, err := takeTask(ctx, s, name)
+	return err
+}
+
+// takeTask deletes a task and tells whether it was there.
+func takeTask(ctx context.Context, s *wsman.Session, name string) (found bool, err error) {
+	err = s.Delete(ctx, wsman.WMI(taskNamespace, "MSFT_ScheduledTask", wsman.Selector{Name: "TaskName", Value: name}, wsman.Selector{Name: "TaskPath", Value: taskFolder}))
 	var fault *wsman.Fault
 	if errors.As(err, &fault) && fault.IsNotFound() {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // dropTask deletes a one-shot task. One that stays is harmless: it has no trigger.
@@ -240,6 +246,7 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 	if d == nil || m.confirmed == nil || d.session != m.confirmed {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("the undo is disarmed only over the session that proved HTTP to be gone or narrowed"))
 	}
+	defer d.session.Pin(d.conn)()
 	out, err := registry(ctx, d.session, "GetStringValue", undoKey, "armed")
 	if err != nil {
 		return rollout.Result{}, err
@@ -247,27 +254,53 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 	if by := out.Value("sValue"); by != "" && by != step.Campaign {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonOtherCampaign, fmt.Errorf("the undo is armed by the campaign %q: it is not ours to take away", by))
 	}
-	if err := deleteTask(ctx, d.session, undoTask); err != nil {
+	found, err := takeTask(ctx, d.session, undoTask)
+	if err != nil {
 		return rollout.Result{}, err
 	}
-	for _, path := range []string{undoKey + `\Listener\*+HTTP`, undoKey + `\Listener\*+HTTPS`, undoKey + `\Listener`, undoKey} {
-		if _, err := registry(ctx, d.session, "DeleteKey", path, ""); err != nil {
-			return rollout.Result{}, err
-		}
+	if err := dropUndoKey(ctx, d.session); err != nil {
+		return rollout.Result{}, err
 	}
-	u, err := readUndo(ctx, d.session)
+	if !found { // it deletes itself when it has fired: what was proved before may not hold any more
+		return rollout.Result{}, &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.ReasonUndoFired, Transient: true,
+			Err: errors.New("the task was not there any more: it fired, or somebody took it away; the host is looked at again")}
+	}
+	u, err := readTask(ctx, d.session)
 	if err != nil {
 		return rollout.Result{}, err
 	}
 	return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(u)}}, nil
 }
 
-// putBack makes the host what the image says: HTTP first, so that there is a door
-// whatever happens next; then what we added goes.
+// dropUndoKey deletes what the undo would have copied back. The registry deletes no key that has others below it, and
+// one of the two listeners is there at most.
+func dropUndoKey(ctx context.Context, s *wsman.Session) error {
+	drop := func(paths ...string) error {
+		for _, path := range paths {
+			if _, err := registry(ctx, s, "DeleteKey", undoKey+path, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if drop(`\Listener\*+HTTP`, `\Listener`, "") == nil {
+		return nil
+	}
+	return drop(`\Listener\*+HTTPS`, `\Listener`, "")
+}
+
+// putBack makes the host what the image says: first HTTP is opened to everybody, over
+// whatever door is open, then its listener is there, whatever happens next; then what we
+// added goes. After that, one part that fails keeps the others from nothing.
 func (m *Machine) putBack(ctx context.Context, step rollout.Step) (rollout.Result, error) {
 	d, err := m.any(ctx)
 	if err != nil {
 		return rollout.Result{}, err
+	}
+	if !m.seen.Firewall.Known || m.seen.Narrowed(m.cfg.HTTPPort) { // the rule may leave out another address than ours
+		if _, err := d.run(ctx, deleteRule(rollout.BlockRule(m.cfg.HTTPPort))); err != nil {
+			return rollout.Result{}, err
+		}
 	}
 	if err := m.restoreHTTP(ctx, d, step.Image); err != nil {
 		return rollout.Result{}, err
@@ -277,19 +310,13 @@ func (m *Machine) putBack(ctx context.Context, step rollout.Step) (rollout.Resul
 			return rollout.Result{}, err
 		}
 	}
-	if err := m.restoreHTTPS(ctx, d, step.Image); err != nil {
-		return rollout.Result{}, err
-	}
+	errs := []error{m.restoreHTTPS(ctx, d, step.Image)}
 	for _, task := range []string{undoTask, enrollTask} {
-		if err := deleteTask(ctx, d.session, task); err != nil {
-			return rollout.Result{}, err
-		}
+		errs = append(errs, deleteTask(ctx, d.session, task))
 	}
 	// The exit code of a rule or key that is not there is no error; what stays is seen by the next inspection.
-	if _, err := d.run(ctx, restoreLine(m.cfg.HTTPPort, m.cfg.HTTPSPort)); err != nil {
-		return rollout.Result{}, err
-	}
-	return rollout.Result{}, nil
+	_, err = d.run(ctx, restoreLine(m.cfg.HTTPPort, m.cfg.HTTPSPort))
+	return rollout.Result{}, errors.Join(append(errs, err)...)
 }
 
 func had(image *rollout.BeforeImage, t rollout.Transport) (rollout.Listener, bool) {

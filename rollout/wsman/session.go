@@ -28,7 +28,7 @@ type Session struct {
 	tlsState *tls.ConnectionState // of the last connection
 	local    netip.AddrPort       // our end of it
 
-	requests, handshakes, connections atomic.Int64
+	requests, handshakes, connections, pinned atomic.Int64
 }
 
 var errClosed = errors.New("the session is closed")
@@ -85,6 +85,13 @@ func (s *Session) TLSState() *tls.ConnectionState {
 
 // Requests is how many HTTP requests were sent so far.
 func (s *Session) Requests() int { return int(s.requests.Load()) }
+
+// Pin lets nothing be sent but over the n-th connection, as Connections counts them, until release is called. Where that
+// one is gone, a call fails unsent instead of dialling: for what depends on something that this connection has proved.
+func (s *Session) Pin(n int) (release func()) {
+	s.pinned.Store(int64(n))
+	return func() { s.pinned.Store(0) }
+}
 
 // Handshakes is how many logons were begun so far.
 func (s *Session) Handshakes() int { return int(s.handshakes.Load()) }
@@ -155,6 +162,9 @@ func (s *Session) converse(ctx context.Context, r request) (*answer, error) {
 	if s.wire != nil && s.wire.stale() {
 		s.disconnect()
 	}
+	if n := s.pinned.Load(); n != 0 && (s.wire == nil || s.connections.Load() != n) {
+		return nil, &TransportError{Host: s.target.Host, Op: r.op, Err: errors.New("the connection that was proved is gone")}
+	}
 	proven := s.wire != nil
 	if !proven {
 		if err := s.connect(ctx); err != nil {
@@ -162,7 +172,7 @@ func (s *Session) converse(ctx context.Context, r request) (*answer, error) {
 		}
 	}
 	a, err := s.send(ctx, r)
-	if !proven || !s.worthRepeating(ctx, r, a, err) {
+	if !proven || s.pinned.Load() != 0 || !s.worthRepeating(ctx, r, a, err) {
 		return s.judge(r, a, err)
 	}
 	s.disconnect()
