@@ -22,7 +22,8 @@ type Posture struct {
 	TrustedHosts     string    `json:"trusted_hosts,omitempty"` // of the host as a client
 	DCOM             string    `json:"dcom,omitempty"`          // Y or N
 
-	RemoteUsers Seen[[]Administrator] `json:"remote_users"` // Remote Management Users, S-1-5-32-580
+	RemoteUsers Seen[[]Administrator] `json:"remote_users"`     // Remote Management Users, S-1-5-32-580
+	Shares      []Share               `json:"shares,omitempty"` // of the host as a file server, as its registry has them
 }
 
 // PostureRules are what a domain expects of its hosts.
@@ -68,6 +69,9 @@ type PostureVerdict struct {
 	At      time.Time       `json:"at"`
 	Results []PostureResult `json:"results"`
 	Score   int             `json:"score"` // of 100; see PostureFormula
+	// Transcripts is the share that they go to, and Shares are those of the host itself: see WithShares.
+	Transcripts string         `json:"transcripts,omitempty"`
+	Shares      []ShareVerdict `json:"shares,omitempty"`
 }
 
 // PostureFormula says how the score is made.
@@ -100,7 +104,7 @@ var postureChecks = []PostureCheck{
 	{"script-blocks", "script blocks are logged (event 4104)", Warning, 2, "switch it on, and make the log large enough", gpoPowerShell + `Turn on PowerShell Script Block Logging: enabled`, judgeScriptBlocks},
 	{"modules", "modules are logged (event 4103)", Info, 1, "switch it on where the volume is affordable", gpoPowerShell + `Turn on Module Logging: enabled, with *`, judgeModules},
 	{"transcripts", "transcripts go to a central share", Warning, 2, "switch it on with a share that computers may add to, and few may delete from", gpoPowerShell + `Turn on PowerShell Transcription: enabled, with an output directory \\server\share`, judgeTranscripts},
-	{"transcript-rights", "few may delete transcripts from the share", Warning, 0, "look at the share's own list and at the folder's on the file server: computers add, a reviewed group reads, nobody but it deletes; without weight, as it is not judged from here", `on the file server: Get-SmbShareAccess, and icacls on the folder`, judgeTranscriptRights},
+	{transcriptRightsID, "the share keeps all but administrators from deleting transcripts", Warning, 0, "look at the share's own list and at the folder's on the file server: users add, a reviewed group reads, nobody but it deletes, and nobody but administrators has Full Control of the share; without weight, as the folder's list is not read", `on the file server: Get-SmbShareAccess, and icacls on the folder`, judgeTranscriptRights},
 	{"no-dcom", "DCOM is off", Info, 1, "WMI over DCOM (port 135 and dynamic ports) is the older, wider door; many products need it, so look first", `HKLM\SOFTWARE\Microsoft\Ole, EnableDCOM = N`, judgeDCOM},
 }
 
@@ -108,7 +112,10 @@ var postureChecks = []PostureCheck{
 func JudgePosture(o Observation, rules PostureRules) PostureVerdict {
 	v := PostureVerdict{At: o.At}
 	if o.Posture.Known {
-		v.At = o.Posture.Value.At
+		v.At, v.Shares = o.Posture.Value.At, judgeShares(o.Posture.Value.Shares)
+		if strings.HasPrefix(o.Posture.Value.TranscriptFolder, `\\`) {
+			v.Transcripts = o.Posture.Value.TranscriptFolder
+		}
 	}
 	got, all := 0, 0
 	for _, c := range postureChecks {

@@ -53,7 +53,7 @@ func TestEveryPostureCheckCanFail(t *testing.T) {
 		"no-dcom":       {func(o *Observation) { o.Posture.Value.DCOM = "Y" }},
 	}
 	for _, c := range PostureChecks() {
-		if c.ID == "transcript-rights" { // never judged, so nothing spoils it and it weighs nothing
+		if c.ID == "transcript-rights" { // of the file server, see JoinShares: from one host it is not judged, and it weighs nothing
 			v := JudgePosture(exemplary(), strictRules)
 			i := slices.IndexFunc(v.Results, func(r PostureResult) bool { return r.Check == c.ID })
 			if c.Weight != 0 || v.Results[i].State != PostureUnknown || !strings.Contains(v.Results[i].Detail, "not judged, because") {

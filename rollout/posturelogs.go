@@ -22,7 +22,7 @@ var (
 	judgeModules      = ofPosture(modulesPosture)
 	judgeTranscripts  = ofPosture(transcriptsPosture)
 	judgeTrusted      = ofPosture(trustedPosture)
-	// Who may delete is in the file server's own lists, which nobody reads yet.
+	// The file server's part comes with WithShares.
 	judgeTranscriptRights = ofPosture(transcriptRights)
 	judgeOld              = ofPosture(func(p Posture) (PostureState, string) {
 		if p.OldPowerShell == "" {
@@ -76,15 +76,6 @@ func transcriptsPosture(p Posture) (PostureState, string) {
 		return PostureBad, "into each user's documents, where they can be deleted"
 	}
 	return verdictOf(strings.HasPrefix(p.TranscriptFolder, `\\`), "into %s", p.TranscriptFolder)
-}
-
-// transcriptRights says what nobody read: who may delete is in the lists of the share and of the folder, on the file
-// server, and an observation is of the host that writes there.
-func transcriptRights(p Posture) (PostureState, string) {
-	if !strings.HasPrefix(p.TranscriptFolder, `\\`) {
-		return PostureUnknown, "not judged, because transcripts do not go to a share"
-	}
-	return PostureUnknown, "not judged, because the rights are on the file server of " + p.TranscriptFolder + " and are not read"
 }
 
 func trustedPosture(p Posture) (PostureState, string) {

@@ -34,11 +34,14 @@ type PostureSummary struct {
 	Score   int      `json:"score"`
 	Bad     []string `json:"bad,omitempty"` // ids of checks
 	Unknown []string `json:"unknown,omitempty"`
+	// For JoinShares: where the transcripts go, and what the host shares.
+	Transcripts string         `json:"transcripts,omitempty"`
+	Shares      []ShareVerdict `json:"shares,omitempty"`
 }
 
 // Summary is the verdict without its details.
 func (v PostureVerdict) Summary() *PostureSummary {
-	s := &PostureSummary{Score: v.Score}
+	s := &PostureSummary{Score: v.Score, Transcripts: v.Transcripts, Shares: v.Shares}
 	for _, r := range v.Results {
 		switch r.State {
 		case PostureBad:

@@ -224,7 +224,15 @@ func (p *pages) Host(ctx context.Context, id rollout.HostID) (web.Dossier, error
 	d := p.cfg.dossier(r, p.a.now())
 	out := web.Dossier{Host: r.Host, Problem: r.Problem, Class: d.class(), SeenAt: r.SeenAt, Observation: r.Observation, Findings: d.Findings, Would: d.Would, Past: past}
 	if o := r.Observation; o != nil && o.Via != "" && r.Problem == "" {
-		v := rollout.JudgePosture(*o, p.cfg.Posture)
+		var unread error
+		v := rollout.JudgePosture(*o, p.cfg.Posture).WithShares(id, func(server rollout.HostID) *rollout.PostureSummary {
+			s, err := p.shares(ctx, server)
+			unread = err
+			return s
+		})
+		if unread != nil {
+			return web.Dossier{}, unread
+		}
 		out.Posture = &v
 	}
 	if o := r.Observation; o != nil && o.Census.Known {
@@ -237,6 +245,16 @@ func (p *pages) Host(ctx context.Context, id rollout.HostID) (web.Dossier, error
 		out.Rejected = append(out.Rejected, web.RejectedView{Thumbprint: string(x.Thumbprint), Code: x.Code, Detail: x.Detail})
 	}
 	return out, nil
+}
+
+// shares is the posture of a file server; nil where nobody has looked at one of that name.
+func (p *pages) shares(ctx context.Context, server rollout.HostID) (*rollout.PostureSummary, error) {
+	r, _, err := p.journal.Host(ctx, server)
+	o := r.Observation
+	if err != nil || o == nil || o.Via == "" || r.Problem != "" {
+		return nil, err
+	}
+	return rollout.JudgePosture(*o, p.cfg.Posture).Summary(), nil
 }
 
 func certificateView(c pki.Certificate) *web.CertificateView {

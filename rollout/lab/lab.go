@@ -197,15 +197,36 @@ func (l *Lab) addHost(i int, name, ou, os string) error {
 	}
 	h := machinetest.New(machinetest.Config{FQDN: fqdn, Address: address, Product: product, Directory: l.accounts, Admins: []string{account},
 		Latency: l.cfg.Latency, Enroll: l.enroll, Clock: l.cfg.Clock, Log: l.cfg.Log,
-		LogShell: len(l.names)%3 > 0, TrustedHosts: map[bool]string{true: "*"}[len(l.names)%7 == 3]})
+		LogShell: len(l.names)%3 > 0, Transcripts: transcriptShares[len(l.names)%2], TrustedHosts: map[bool]string{true: "*"}[len(l.names)%7 == 3]})
 	h.InstallCA(l.ca.Issuing())
 	h.Registry(logDrops)
+	h.Registry(func(r *machinetest.Registry) { shareTranscripts(r, name) })
 	if err := h.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	l.names = append(l.names, fqdn)
 	l.hosts[fqdn], l.records[fqdn], l.ous[fqdn] = h, address, ou
 	return nil
+}
+
+// transcriptShares are where the lab's computers write what PowerShell does.
+var transcriptShares = [2]string{`\\file01.corp.example\transcripts$`, `\\file02\Transcripts$\PowerShell`}
+
+// shareTranscripts makes the shares of the file servers: on the first, everybody may append; on the second, everybody
+// has Full Control, as is often seen; the others have the usual one, everybody may change, with the rest left to the
+// folder.
+func shareTranscripts(r *machinetest.Registry, name string) {
+	if !strings.HasPrefix(name, "file") {
+		return
+	}
+	everybody := machinetest.ShareEntry{SID: "S-1-1-0", Mask: machinetest.ShareChange}
+	switch name {
+	case "file01":
+		everybody = machinetest.ShareEntry{SID: "S-1-5-11", Mask: machinetest.ShareAppend}
+	case "file02":
+		everybody.Mask = machinetest.ShareFull
+	}
+	r.SetShare("transcripts$", `D:\Transcripts`, machinetest.ShareEntry{SID: "S-1-5-32-544", Mask: machinetest.ShareFull}, everybody)
 }
 
 // logDrops is what a policy of the lab sets, as the guide says to do before a brown-out: Windows by itself logs nothing.

@@ -301,6 +301,10 @@ func TestDisarmNeedsTheProof(t *testing.T) {
 func TestObservationOfPoliciesAndAdministrators(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.win.Registry(func(r *machinetest.Registry) {
+		r.SetShare("transcripts$", `D:\Transcripts`, machinetest.ShareEntry{SID: "S-1-5-32-546", Mask: machinetest.ShareFull, Deny: true},
+			machinetest.ShareEntry{SID: "S-1-5-21-1-2-3-513", Mask: machinetest.ShareAppend})
+	})
 	b.win.Set(machinetest.GPOListener)
 	m, err := b.fleet.Open(t.Context(), b.host)
 	if err != nil {
@@ -321,6 +325,10 @@ func TestObservationOfPoliciesAndAdministrators(t *testing.T) {
 	}
 	if p := o.Posture.Value; !o.Posture.Known || p.PowerShell != "5.1.20348.1" || p.OldPowerShell != "2.0" || p.DCOM != "Y" || !p.RemoteUsers.Known || len(p.RemoteUsers.Value) != 0 {
 		t.Errorf("posture: %+v", o.Posture)
+	}
+	grants := []rollout.Grant{{SID: "S-1-5-32-546", Mask: machinetest.ShareFull, Deny: true}, {SID: "S-1-5-21-1-2-3-513", Mask: machinetest.ShareAppend}}
+	if s := o.Posture.Value.Shares; len(s) != 1 || s[0].Name != "transcripts$" || !slices.Equal(s[0].Grants, grants) {
+		t.Errorf("shares: %+v", s)
 	}
 	if end, _, _ := b.do(rollout.ActClose); !strings.Contains(end.Detail, `"WinRM for servers"`) {
 		t.Errorf("the policy's name is not told: %+v", end)

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"strings"
 
+	"wavelock/pki"
 	"wavelock/rollout"
 )
 
 // postureKeys are the registry keys of what only a report asks for, in the order of
-// the sections: PowerShell's policies and engines, the client's WinRM settings and
-// DCOM ([MS-DCOM] servers read EnableDCOM).
+// the sections: PowerShell's policies and engines, the client's WinRM settings,
+// DCOM ([MS-DCOM] servers read EnableDCOM) and the lists of the shares, a value for each.
 var postureKeys = []string{
 	`HKLM\SOFTWARE\Policies\Microsoft\Windows\PowerShell`,
 	`HKLM\SOFTWARE\Microsoft\PowerShell\3\PowerShellEngine`,
@@ -18,6 +19,7 @@ var postureKeys = []string{
 	`HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Client`,
 	`HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM\Client`,
 	`HKLM\SOFTWARE\Microsoft\Ole`,
+	`HKLM\SYSTEM\CurrentControlSet\Services\LanmanServer\Shares\Security`,
 }
 
 // remoteUsersSID is the local group that may connect besides the administrators.
@@ -65,7 +67,37 @@ func posture(parts [][]regKey) rollout.Posture {
 		p.TrustedHosts = list // a policy wins
 	}
 	p.DCOM = firstText(parts[5], "EnableDCOM")
+	p.Shares = sharesOf(parts[6])
 	return p
+}
+
+// sharesOf reads the lists of a file server's shares: a self-relative security descriptor each. A conditional entry may
+// hold, so what it gives counts and what it denies does not.
+func sharesOf(keys []regKey) []rollout.Share {
+	var all []rollout.Share
+	for _, k := range keys {
+		for _, v := range k.values {
+			s := rollout.Share{Name: strings.Clone(v.name)}
+			raw, err := v.binary()
+			var sd *pki.SecurityDescriptor
+			if err == nil {
+				sd, err = pki.ParseSecurityDescriptor(raw)
+			}
+			if err != nil {
+				s.Why = err.Error()
+				all = append(all, s)
+				continue
+			}
+			s.Open = sd.Open
+			for _, a := range sd.ACEs {
+				if a.Type.Allows() || a.Type.Denies() && !a.Type.Conditional() {
+					s.Grants = append(s.Grants, rollout.Grant{SID: a.SID, Mask: a.Mask, Deny: a.Type.Denies()})
+				}
+			}
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 func flagOf(k regKey, name string) *bool {

@@ -1,6 +1,7 @@
 package machinetest
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -53,7 +54,7 @@ func (h *Host) furnish() {
 		h.reg.SetNum(shell+`\ModuleLogging`, "EnableModuleLogging", 1)
 		h.reg.SetText(shell+`\ModuleLogging\ModuleNames`, "*", "*")
 		h.reg.SetNum(shell+`\Transcription`, "EnableTranscripting", 1)
-		h.reg.SetText(shell+`\Transcription`, "OutputDirectory", `\\logs.corp.example\transcripts$`)
+		h.reg.SetText(shell+`\Transcription`, "OutputDirectory", cmp.Or(h.cfg.Transcripts, `\\logs.corp.example\transcripts$`))
 	}
 }
 

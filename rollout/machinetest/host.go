@@ -60,6 +60,7 @@ type Config struct {
 	Enroll       func(context.Context, EnrollRequest) (der []byte, err error)
 	NewKey       func() (crypto.Signer, error)
 	LogShell     bool   // policies log what PowerShell does
+	Transcripts  string // and write it here; \\logs.corp.example\transcripts$ when empty
 	TrustedHosts string // of the computer as a client
 	MaxEnvelop   int    // MaxEnvelopeSizekb of the service, in bytes; 512000 when 0
 	Log          *slog.Logger

@@ -193,7 +193,12 @@ func (k *keeper) look(ctx context.Context) (*fleet, error) {
 		k.known[some[i].Host] = &some[i]
 	}
 	k.rev = rev
-	k.last = newFleet(slices.Collect(maps.Values(k.known)), k.now())
+	hosts := slices.Collect(maps.Values(k.known))
+	rollout.JoinShares(hosts)
+	for _, h := range hosts {
+		k.known[h.Host] = h // so that what was joined once is not copied again
+	}
+	k.last = newFleet(hosts, k.now())
 	k.last.series, k.last.made = k.history.Series(k.now(), 120), k.now()
 	return k.last, nil
 }
