@@ -78,7 +78,7 @@ func (s Share) rights(sid string) (mask uint32) {
 type ShareVerdict struct {
 	Name   string       `json:"name"`
 	State  PostureState `json:"state"`
-	Detail string       `json:"detail"`
+	Detail string       `json:"-"` // lists need the state alone, for each of 100,000 hosts
 }
 
 // judge is ok where the share gives nobody else more than to read and to append, and bad where it gives a crowd Full
