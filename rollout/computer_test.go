@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -24,6 +25,7 @@ type computer struct {
 	certs         []pki.Certificate
 	rule, blocked bool // our firewall rule; whether the port needs one
 	armed, task   bool
+	by            string         // whose undo it is; empty: ours
 	back          pki.Thumbprint // what the undo binds again, where HTTP never was
 	fires         time.Time
 	image         *BeforeImage
@@ -132,7 +134,7 @@ func (c *computer) observe() Observation {
 	o.Peers, o.Drops = Saw(append(slices.Clone(c.peers), Peer{Address: "192.0.2.1", Port: 5985, Self: true})), Saw(slices.Clone(c.drops))
 	o.Listeners, o.Bindings, o.Firewall = Saw(c.listeners()), Saw(c.bindings()), Saw(c.firewall())
 	o.Certificates = Saw(slices.Clone(c.certs))
-	o.Undo = Saw(Undo{Armed: c.armed, Task: c.task, Campaign: "drill"})
+	o.Undo = Saw(Undo{Armed: c.armed, Task: c.task, Campaign: cmp.Or(c.by, "drill")})
 	o.Image = Saw(c.image)
 	for _, part := range c.unseen {
 		blind(&o, part)

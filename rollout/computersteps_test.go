@@ -32,7 +32,7 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 		if !slices.ContainsFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == s.Thumbprint }) {
 			return Result{}, c.fail(s.Kind, ReasonListenerFailed, false, false)
 		}
-		if c.action == ActRenew && !c.http && !(c.armed && c.task) {
+		if (c.action == ActRenew || c.https && c.thumb != s.Thumbprint) && !c.http && !(c.armed && c.task) {
 			c.t.Fatalf("the only door is touched and no undo is armed")
 		}
 		c.https, c.thumb, c.bound = true, s.Thumbprint, s.Thumbprint
@@ -46,7 +46,7 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 		if kept := c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); c.action == ActRenew && (s.Kept != kept || (s.Back == "") != kept || !kept && s.Back != c.bound) {
 			c.t.Fatalf("the undo has no listener to bring back: kept %v, HTTP %v, step %+v", kept, c.http, s)
 		}
-		c.back = s.Back
+		c.back, c.by = s.Back, ""
 		c.armed, c.task, c.armedAt, c.fires = true, true, c.now, c.now.Add(s.UndoAfter)
 		return Result{Seen: &Observation{Undo: Saw(Undo{Armed: true, Task: true})}}, nil
 	case StepRemoveHTTP:

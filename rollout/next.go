@@ -249,6 +249,8 @@ func nextSecure(run HostRun, now time.Time) Step {
 		return run.refuse(ReasonDCReuseOnly, err.Error())
 	case err != nil && route == RouteReuse:
 		return run.refuse(ReasonReuseOnly, err.Error())
+	case has && !ready && !run.Seen.secondDoor():
+		return run.refuse(ReasonOnlyDoor, "HTTPS is the only way in and needs another certificate: a campaign with the goal renew arms a way back on the host first")
 	case run.lacksImage():
 		return run.saveImage(now)
 	case err != nil:
@@ -261,6 +263,12 @@ func nextSecure(run HostRun, now time.Time) Step {
 		return run.prove(StepProve, want.Thumbprint) // whatever is still wrong, the proof says what
 	}
 	return finish(Passed, "", "")
+}
+
+// secondDoor reports whether HTTP lets us in, too: a listener that something on the way shuts is no way back.
+func (o Observation) secondDoor() bool {
+	_, open := o.listener(HTTP)
+	return open && (o.Via == HTTP || o.HTTP.State == DoorOpen)
 }
 
 func nextClose(run HostRun, now time.Time) Step {

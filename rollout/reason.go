@@ -114,6 +114,7 @@ const (
 	ReasonRestoreFailed         Reason = "restore-failed"
 	ReasonNoImage               Reason = "no-before-image"
 	ReasonNothingToRenew        Reason = "nothing-to-renew"
+	ReasonOnlyDoor              Reason = "only-door"
 	ReasonInterrupted           Reason = "interrupted"
 	ReasonProtocol              Reason = "protocol-error"
 	ReasonTimeout               Reason = "timed-out"

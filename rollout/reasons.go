@@ -111,6 +111,7 @@ var reasons = map[Reason]reasonText{
 	ReasonImageFailed:           {"the before-image could not be kept on the host", "nothing else was written; check the rights on HKLM\\SOFTWARE"},
 	ReasonRestoreFailed:         {"the way back failed", "log on at the host and follow the before-image shown by wavelock host"},
 	ReasonNoImage:               {"there is no before-image", "the host has to be put right by a person"},
+	ReasonOnlyDoor:              {"HTTPS is the only way into the host", "run a campaign with the goal renew for it: that arms a way back on the host before the listener gets another certificate"},
 	ReasonNothingToRenew:        {"there is nothing to renew", "the goal renew is for hosts that have HTTPS; use the goal secure for the others"},
 	ReasonInterrupted:           {"the controller was interrupted in the middle of a step", "the host is inspected before anything else is done to it"},
 	ReasonProtocol:              {"the host answered in a way that WS-Management does not know", "is it really Windows? see the log for the answer"},
@@ -136,6 +137,6 @@ var reasonOrder = []Reason{
 	ReasonCRLMalformed, ReasonCRLIssuer, ReasonCRLSignature, ReasonCRLStale, ReasonCRLFuture, ReasonCRLScope, ReasonDeltaBase,
 	ReasonOCSPMalformed, ReasonOCSPRefused, ReasonOCSPSignature, ReasonOCSPOther, ReasonOCSPStale, ReasonOCSPFuture, ReasonOCSPNonce, ReasonOCSPUnknown,
 	ReasonThumbprintDiffers, ReasonHTTPStillOpen, ReasonHTTPUncertain,
-	ReasonNarrowFailed, ReasonFirewallOff, ReasonNoDropLog, ReasonSelfNotSeen, ReasonSoaking, ReasonTurnedAway, ReasonNotSoaked, ReasonUndoNotArmed, ReasonUndoFired, ReasonOtherCampaign, ReasonImageFailed, ReasonRestoreFailed, ReasonNoImage, ReasonNothingToRenew, ReasonInterrupted,
+	ReasonNarrowFailed, ReasonFirewallOff, ReasonNoDropLog, ReasonSelfNotSeen, ReasonSoaking, ReasonTurnedAway, ReasonNotSoaked, ReasonUndoNotArmed, ReasonUndoFired, ReasonOtherCampaign, ReasonImageFailed, ReasonRestoreFailed, ReasonNoImage, ReasonOnlyDoor, ReasonNothingToRenew, ReasonInterrupted,
 	ReasonProtocol, ReasonTimeout, ReasonQuota, ReasonInternal,
 }

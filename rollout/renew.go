@@ -125,7 +125,7 @@ func nextRenew(run HostRun, now time.Time) Step {
 	ready := err == nil && listener.Thumbprint == want.Thumbprint && run.Seen.bound(run.Policy.Port) == want.Thumbprint
 	_, open := run.Seen.listener(HTTP)
 	switch {
-	case open && (!run.ArmedAt.IsZero() || run.undone()):
+	case open && (!run.ArmedAt.IsZero() || run.spent() || run.undone() && run.Seen.Undo.Value.Task): // the mark of a former campaign is history
 		return finish(Failed, ReasonUndoFired, "HTTP came back while the certificate was renewed; a close campaign takes it away again")
 	case ready && (open || !run.undone()) && !run.proved(want.Thumbprint):
 		return run.prove(StepProve, want.Thumbprint)

@@ -244,3 +244,54 @@ func TestWhyARenewalIsDue(t *testing.T) {
 		}
 	}
 }
+
+// The goals secure and close rebind no listener that is the only way in: what they take for fit may let nobody in.
+func TestSecureLeavesTheOnlyDoorAlone(t *testing.T) {
+	t.Parallel()
+	for name, shut := range map[string]func(c *computer, o *Observation){
+		"HTTP is gone": nil,
+		"a firewall on the way shuts HTTP": func(c *computer, o *Observation) {
+			c.http = true
+			*o = c.observe()
+			o.Via, o.HTTP = HTTPS, Door{State: DoorSilent}
+		},
+	} {
+		c := closedComputer(t, DefaultPolicy(), true)
+		c.certs[0].NotAfter = c.now.Add(72 * time.Hour) // less than min_left
+		bad := goodCert(subject, 40, c.now)
+		c.certs, c.rotten = append(c.certs, bad), bad.Thumbprint
+		o := c.observe()
+		if shut != nil {
+			shut(c, &o)
+		} else if way, end := walk(t, c, ActSecure); !slices.Equal(way, []StepKind{StepInspect}) || end.Outcome != Refused || end.Reason != ReasonOnlyDoor {
+			t.Errorf("%s: %v, then %+v", name, way, end)
+		}
+		run := HostRun{Campaign: "drill", Host: c.host, Action: ActSecure, Policy: c.policy, Seen: &o, Image: c.kept, Done: map[StepKind]int{StepInspect: 1}}
+		if s := Next(run, c.now); s.Kind != StepFinish || s.Outcome != Refused || s.Reason != ReasonOnlyDoor {
+			t.Errorf("%s: %+v", name, s)
+		}
+		if !c.usable() {
+			t.Errorf("%s: %+v", name, *c)
+		}
+	}
+}
+
+// What the undo of a former campaign left when it fired stops no later one; one that may still fire does.
+func TestASpentUndoStopsNoLaterRenewal(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		by   string
+		task bool
+		ends Outcome
+	}{
+		"a former campaign's, spent": {"former", false, Passed},
+		"our own, spent":             {"", false, Failed},
+		"our own, half armed":        {"", true, Failed},
+	} {
+		c := closedComputer(t, DefaultPolicy(), true)
+		c.http, c.armed, c.task, c.by, c.fires = true, true, tc.task, tc.by, c.now.Add(time.Hour)
+		if way, end := walk(t, c, ActRenew); end.Outcome != tc.ends || tc.ends == Failed && end.Reason != ReasonUndoFired {
+			t.Errorf("%s: %v, then %+v", name, way, end)
+		}
+	}
+}

@@ -24,7 +24,8 @@ const (
 	dropFolderLine = `rd /s /q "` + requestFolder + `"`
 )
 
-// armLine keeps a listener where the undo finds it: HTTP's, or where there never was one the HTTPS one as it is.
+// armLine keeps a listener where the undo finds it: HTTP's, or where there never was one the HTTPS one as it is. What an
+// undo of before has left there goes: it would be copied back besides.
 func armLine(campaign string, kept bool, back pki.Thumbprint) (string, error) {
 	if err := plainArgument(campaign); err != nil {
 		return "", fmt.Errorf("name of the campaign: %w", err)
@@ -37,7 +38,7 @@ func armLine(campaign string, kept bool, back pki.Thumbprint) (string, error) {
 	if kept {
 		from = beforeKey + `\Listener`
 	}
-	return fmt.Sprintf(`reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && reg add "HKLM\%[2]s" /v armed /t REG_SZ /d %[3]s /f`,
+	return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTPS" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && reg add "HKLM\%[2]s" /v armed /t REG_SZ /d %[3]s /f`,
 		from, undoKey, campaign), nil
 }
 

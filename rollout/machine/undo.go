@@ -252,6 +252,13 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 		return rollout.Result{}, err
 	}
 	if by := out.Value("sValue"); by != "" && by != step.Campaign {
+		task, err := readTask(ctx, d.session)
+		if err != nil {
+			return rollout.Result{}, err
+		}
+		if !task.Task { // it has fired long ago: only its mark is left
+			return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(task)}}, dropUndoKey(ctx, d.session)
+		}
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonOtherCampaign, fmt.Errorf("the undo is armed by the campaign %q: it is not ours to take away", by))
 	}
 	found, err := takeTask(ctx, d.session, undoTask)
