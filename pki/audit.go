@@ -125,7 +125,7 @@ func judgeRoot(der []byte, now time.Time) Judgement {
 	if err != nil {
 		return Judgement{Kind: KindRoot, Name: "a certificate that cannot be read", Findings: Findings{{Code: "root-unreadable", Severity: Warning, Detail: err.Error()}}}
 	}
-	j := Judgement{Kind: KindRoot, Name: fmt.Sprintf("%s (%s)", distinguishedName(c.RawSubject), ThumbprintOf(der).Short())}
+	j := Judgement{Kind: KindRoot, Name: fmt.Sprintf("%s (%s)", DistinguishedName(c.RawSubject), ThumbprintOf(der).Short())}
 	switch {
 	case now.After(c.NotAfter):
 		j.Findings = append(j.Findings, Finding{Code: "root-expired", Severity: Warning, Detail: "it expired " + utc(c.NotAfter)})

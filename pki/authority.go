@@ -166,7 +166,7 @@ func (c authorityCase) chain() (string, bool) {
 		at = c.current.NotAfter
 	}
 	if _, err := c.forest.chainOf(c.current, at); err != nil {
-		return fmt.Sprintf("%s does not chain to a root in Certification Authorities: %v", distinguishedName(c.current.RawSubject), err), true
+		return fmt.Sprintf("%s does not chain to a root in Certification Authorities: %v", DistinguishedName(c.current.RawSubject), err), true
 	}
 	return "", false
 }

@@ -16,8 +16,8 @@ var attributeNames = map[string]string{
 	"2.5.4.10": "O", "2.5.4.11": "OU", "0.9.2342.19200300.100.1.25": "DC", "0.9.2342.19200300.100.1.1": "UID", "1.2.840.113549.1.9.1": "E",
 }
 
-// distinguishedName writes a name in DER as RFC 4514 does, the most specific part first.
-func distinguishedName(raw []byte) string {
+// DistinguishedName writes a name in DER as RFC 4514 does, the most specific part first.
+func DistinguishedName(raw []byte) string {
 	var rdns pkix.RDNSequence
 	if _, err := asn1.Unmarshal(raw, &rdns); err != nil {
 		return ""

@@ -47,8 +47,8 @@ func ParseCertificate(der []byte) (Certificate, error) {
 
 // Facts are what matters about a parsed certificate.
 func Facts(c *x509.Certificate) Certificate {
-	f := Certificate{Thumbprint: ThumbprintOf(c.Raw), Subject: distinguishedName(c.RawSubject), CommonName: c.Subject.CommonName,
-		DNSNames: c.DNSNames, Issuer: distinguishedName(c.RawIssuer), Serial: fmt.Sprintf("%x", c.SerialNumber),
+	f := Certificate{Thumbprint: ThumbprintOf(c.Raw), Subject: DistinguishedName(c.RawSubject), CommonName: c.Subject.CommonName,
+		DNSNames: c.DNSNames, Issuer: DistinguishedName(c.RawIssuer), Serial: fmt.Sprintf("%x", c.SerialNumber),
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter, Signature: c.SignatureAlgorithm.String(), IsCA: c.IsCA,
 		SelfSigned: slices.Equal(c.RawIssuer, c.RawSubject)}
 	f.ServerAuth = hasUsage(c, x509.ExtKeyUsageServerAuth)

@@ -141,7 +141,7 @@ func FuzzExtensions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		templateOID(b)
 		bmpString(b)
-		distinguishedName(b)
+		DistinguishedName(b)
 		if sid := requesterSID(b); sid != "" && !looksLikeSID(sid) {
 			t.Fatal(sid)
 		}

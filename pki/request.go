@@ -75,7 +75,7 @@ func checkNames(csr *x509.CertificateRequest, host string, _ int) *Problem {
 		return problem(CodeBadRequest, "the subject cannot be read")
 	}
 	if len(subject) != 1 || len(subject[0]) != 1 || !subject[0][0].Type.Equal(oidCommonName) || !sameHost(csr.Subject.CommonName, host) {
-		return problem(CodeRequestName, "the subject is %q, the directory says CN=%s", distinguishedName(csr.RawSubject), host)
+		return problem(CodeRequestName, "the subject is %q, the directory says CN=%s", DistinguishedName(csr.RawSubject), host)
 	}
 	if len(csr.DNSNames) != 1 || !sameHost(csr.DNSNames[0], host) {
 		return problem(CodeRequestName, "the alternative names are %q, the directory says %s alone", csr.DNSNames, host)

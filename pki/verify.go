@@ -162,12 +162,12 @@ func explainUnknown(p *Problem, presented []*x509.Certificate, roots *x509.CertP
 	isIssuer := func(c *x509.Certificate) bool { return c != nil && bytes.Equal(c.RawSubject, leaf.RawIssuer) }
 	switch {
 	case isRootName(roots, top.RawIssuer):
-		p.Detail = fmt.Sprintf("%s says that %s issued it, but the enterprise root of this name did not sign it", subject(top), distinguishedName(top.RawIssuer))
+		p.Detail = fmt.Sprintf("%s says that %s issued it, but the enterprise root of this name did not sign it", subject(top), DistinguishedName(top.RawIssuer))
 	case !issuingKnown && !slices.ContainsFunc(presented[1:], isIssuer):
 		p.Code = CodeMissingIntermediate
-		p.Detail = fmt.Sprintf("%s was issued by %s, which is no enterprise root and which the host does not present", subject(leaf), distinguishedName(leaf.RawIssuer))
+		p.Detail = fmt.Sprintf("%s was issued by %s, which is no enterprise root and which the host does not present", subject(leaf), DistinguishedName(leaf.RawIssuer))
 	default:
-		p.Detail = fmt.Sprintf("%s was issued by %s, which is no enterprise root", subject(top), distinguishedName(top.RawIssuer))
+		p.Detail = fmt.Sprintf("%s was issued by %s, which is no enterprise root", subject(top), DistinguishedName(top.RawIssuer))
 	}
 }
 
@@ -190,7 +190,7 @@ func listSubjects(chain Chain, presented []*x509.Certificate) string {
 }
 
 func subject(c *x509.Certificate) string {
-	if s := distinguishedName(c.RawSubject); s != "" {
+	if s := DistinguishedName(c.RawSubject); s != "" {
 		return s
 	}
 	return "the certificate " + ThumbprintOf(c.Raw).Short()

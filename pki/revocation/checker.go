@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"wavelock/pki"
 )
 
 // Config is how the servers are asked.
@@ -146,7 +148,7 @@ func named(e *Error, cert *x509.Certificate) *Error {
 		return nil
 	}
 	copied := *e // it may be kept, and told of another certificate
-	copied.Subject = cert.Subject.String()
+	copied.Subject = pki.DistinguishedName(cert.RawSubject)
 	if copied.Subject == "" && len(cert.DNSNames) > 0 {
 		copied.Subject = cert.DNSNames[0]
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"wavelock/pki"
 )
 
 var (
@@ -157,7 +159,7 @@ func (c *Checker) judgeList(raw []byte, issuer *x509.Certificate, url string) (*
 	case !bytes.Equal(parsed.RawIssuer, issuer.RawSubject):
 		return nil, failed(CodeCRLIssuer, url, "it is the list of %s, not of %s", parsed.Issuer, issuer.Subject)
 	case parsed.CheckSignatureFrom(issuer) != nil:
-		return nil, &Error{Code: CodeCRLSignature, URL: url, Detail: "not signed by " + issuer.Subject.String(), Err: parsed.CheckSignatureFrom(issuer)}
+		return nil, &Error{Code: CodeCRLSignature, URL: url, Detail: "not signed by " + pki.DistinguishedName(issuer.RawSubject), Err: parsed.CheckSignatureFrom(issuer)}
 	case now.Add(c.cfg.Skew).Before(parsed.ThisUpdate):
 		return nil, failed(CodeCRLFuture, url, "made %s, it is %s", parsed.ThisUpdate.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case parsed.NextUpdate.IsZero() || now.After(parsed.NextUpdate):

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ocsp"
+
+	"wavelock/pki"
 )
 
 var (
@@ -79,7 +81,7 @@ func (c *Checker) judgeResponse(raw, nonce []byte, cert, issuer *x509.Certificat
 	}
 	now := c.cfg.Now()
 	if err := mayAnswer(r, issuer, now); err != nil {
-		return nil, &Error{Code: CodeOCSPSignature, URL: url, Detail: "the answer is not signed for " + issuer.Subject.String(), Err: err}
+		return nil, &Error{Code: CodeOCSPSignature, URL: url, Detail: "the answer is not signed for " + pki.DistinguishedName(issuer.RawSubject), Err: err}
 	}
 	switch got, present, err := nonceOf(r.TBSResponseData); {
 	case err != nil:

@@ -93,7 +93,7 @@ func (m *Machine) revocation(ctx context.Context, step rollout.Step, chain pki.C
 func subjects(chain []*x509.Certificate) []string {
 	names := make([]string, len(chain))
 	for i, c := range chain {
-		names[i] = c.Subject.String()
+		names[i] = pki.DistinguishedName(c.RawSubject)
 	}
 	return names
 }
