@@ -288,6 +288,7 @@ type Undo struct {
 	Campaign string `json:"campaign,omitempty"`
 	Task     bool   `json:"task"`               // the scheduled task exists
 	Disabled bool   `json:"disabled,omitempty"` // somebody has switched the task off
+	Running  bool   `json:"running,omitempty"`  // it has fired and is not through yet
 }
 
 // Active reports whether the host would really put HTTP back by itself.

@@ -103,3 +103,45 @@ func TestTheUndoOfAnotherCampaignStays(t *testing.T) {
 		t.Errorf("close ended %s (%s: %s) after %v", end.Outcome, end.Reason, end.Detail, steps)
 	}
 }
+
+// An undo that has fired deletes the task of its name when it is through: until then none is armed in its place.
+func TestNoUndoIsArmedWhileAnotherIsAtWork(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.want(rollout.ActSecure, rollout.Passed)
+	b.win.ActionsTake(time.Second)
+	var m *machine.Machine
+	do := func(s rollout.Step) (rollout.Result, error) { return m.Do(t.Context(), s) }
+	renew := func() {
+		var err error
+		if m, err = b.fleet.Open(t.Context(), b.host); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renew()
+	b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", UndoAfter: time.Second})
+	for running := false; !running; {
+		res, err := do(rollout.Step{Kind: rollout.StepInspect, Brief: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running = res.Seen.Undo.Value.Running
+	}
+	again := rollout.Step{Kind: rollout.StepArm, Campaign: "test", UndoAfter: time.Hour}
+	_, err := do(again)
+	var f *rollout.Failure
+	if !errors.As(err, &f) || f.Reason != rollout.ReasonUndoNotArmed || !f.Transient {
+		t.Fatalf("armed over an undo that is at work: %v", err)
+	}
+	if err := m.Close(); err != nil {
+		t.Log(err)
+	}
+	for len(b.win.TaskNames()) > 0 && t.Context().Err() == nil {
+		time.Sleep(20 * time.Millisecond)
+	}
+	renew()
+	defer m.Close()
+	if _, err := do(again); err != nil || len(b.win.TaskNames()) != 1 {
+		t.Errorf("once it was through: %v, tasks %v", err, b.win.TaskNames())
+	}
+}

@@ -437,7 +437,7 @@ func readTask(ctx context.Context, s *wsman.Session) (task rollout.Undo, err err
 			return task, err
 		}
 		if strings.EqualFold(e.Value("TaskPath"), taskFolder) {
-			task.Task, task.Disabled = true, e.Value("State") == taskDisabled
+			task.Task, task.Disabled, task.Running = true, e.Value("State") == taskDisabled, e.Value("State") == taskAtWork
 		}
 	}
 	return task, nil

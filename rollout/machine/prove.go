@@ -123,7 +123,10 @@ func (m *Machine) removeHTTP(ctx context.Context, step rollout.Step) (rollout.Re
 	if err != nil && (!errors.As(err, &fault) || !fault.IsNotFound()) {
 		return rollout.Result{}, err
 	}
-	if err := m.leave(rollout.HTTP); err != nil { // it goes with its listener
+	if d := m.doors[rollout.HTTP]; d != nil {
+		d.shell = nil // there is no listener any more to ask for its end: its idle time-out ends it
+	}
+	if err := m.leave(rollout.HTTP); err != nil {
 		m.cfg.Log.Debug("leave HTTP", "host", m.host.ID, "err", err)
 	}
 	// What the host lists now is read where it counts, by the proof that follows on a new connection.

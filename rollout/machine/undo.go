@@ -23,6 +23,7 @@ const (
 	taskRunning   = 0x41301
 	taskNotYetRun = 0x41303
 	taskDisabled  = "1" // State of MSFT_ScheduledTask
+	taskAtWork    = "4"
 )
 
 // action is an action of a task: an executable of the system and its arguments.
@@ -180,6 +181,9 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 	if err != nil {
 		return rollout.Result{}, err
 	}
+	if err := m.undoRests(ctx, d, step); err != nil {
+		return rollout.Result{}, err
+	}
 	if _, err := d.must(ctx, line); err != nil {
 		return rollout.Result{}, err
 	}
@@ -197,10 +201,25 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 	if err != nil {
 		return rollout.Result{}, err
 	}
+	m.seen.Undo = rollout.Saw(u)
 	if !u.Active() || u.Campaign != step.Campaign {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("read back: armed %v for %q, task %v, switched off %v", u.Armed, u.Campaign, u.Task, u.Disabled))
 	}
 	return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(u)}}, nil
+}
+
+// undoRests refuses to arm anew while an undo that has fired is at work: the last thing it does is to delete the task of
+// its own name, and that would be the new one. The host is asked only where a task was seen.
+func (m *Machine) undoRests(ctx context.Context, d *door, step rollout.Step) error {
+	if m.seen.Undo.Known && !m.seen.Undo.Value.Task {
+		return nil
+	}
+	u, err := readTask(ctx, d.session)
+	if err == nil && u.Running {
+		err = &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.ReasonUndoNotArmed, Transient: true,
+			Err: errors.New("an earlier undo has fired and is not through yet")}
+	}
+	return err
 }
 
 func readUndo(ctx context.Context, s *wsman.Session) (rollout.Undo, error) {
@@ -229,8 +248,8 @@ func (m *Machine) stillArmed(ctx context.Context, d *door, step rollout.Step) er
 	switch {
 	case u.Armed && u.Campaign != step.Campaign:
 		why = fmt.Errorf("the undo is armed by the campaign %q by now", u.Campaign)
-	case !u.Active():
-		why = fmt.Errorf("the undo would not fire any more: armed %v, task %v, switched off %v", u.Armed, u.Task, u.Disabled)
+	case !u.Active() || u.Running:
+		why = fmt.Errorf("the undo would not fire any more: armed %v, task %v, switched off %v, at work %v", u.Armed, u.Task, u.Disabled, u.Running)
 	case !m.cfg.Now().Before(step.Until):
 		why = fmt.Errorf("too late: the undo may fire soon, and this had to be begun by %s", step.Until.UTC().Format(time.DateTime))
 	default:

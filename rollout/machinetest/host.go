@@ -73,26 +73,27 @@ type Host struct {
 	requests atomic.Int64
 	writes   atomic.Int64
 
-	mu        sync.Mutex
-	reg       Registry
-	faults    []Fault
-	doors     map[string]*door // by transport
-	lying     *door            // 5985 after PortOpenLie
-	shared    *door            // 5985 after PortShared
-	keys      map[string]crypto.Signer
-	tasks     map[string]*task // by lower-case path
-	files     map[string][]byte
-	awaited   []signer // keys whose requests wait for their certificates
-	shells    map[string]*shell
-	pulls     map[string][]object
-	mappings  []mapping         // of client certificates to accounts
-	services  map[string]string // lower-case name to state; what differs from the common list
-	booted    time.Time
-	closed    bool
-	cut       bool // 5986 is cut off the network
-	timers    []*time.Timer
-	connected map[net.Conn]int // open connections to the port
-	visitors  []visitor        // who else is connected, without a connection of their own in this process
+	mu         sync.Mutex
+	reg        Registry
+	faults     []Fault
+	doors      map[string]*door // by transport
+	lying      *door            // 5985 after PortOpenLie
+	shared     *door            // 5985 after PortShared
+	keys       map[string]crypto.Signer
+	tasks      map[string]*task // by lower-case path
+	actionTime time.Duration    // of each action of a task
+	files      map[string][]byte
+	awaited    []signer // keys whose requests wait for their certificates
+	shells     map[string]*shell
+	pulls      map[string][]object
+	mappings   []mapping         // of client certificates to accounts
+	services   map[string]string // lower-case name to state; what differs from the common list
+	booted     time.Time
+	closed     bool
+	cut        bool // 5986 is cut off the network
+	timers     []*time.Timer
+	connected  map[net.Conn]int // open connections to the port
+	visitors   []visitor        // who else is connected, without a connection of their own in this process
 }
 
 const (

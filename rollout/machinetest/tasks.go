@@ -20,6 +20,7 @@ type task struct {
 	def    taskXML
 	result uint32
 	runs   int
+	busy   bool // an instance runs
 }
 
 // taskXML is the part of [MS-TSCH] 2.5 that is obeyed here.
@@ -151,6 +152,7 @@ func taskTime(s string) (time.Time, bool) {
 // boot fires the task's boot trigger. The relative time of a registration
 // trigger is lost with the restart.
 func (h *Host) boot(t *task) {
+	t.busy = false
 	if b := t.def.Triggers.Boot; b != nil {
 		h.schedule(t, b, 0)
 	}
@@ -211,13 +213,34 @@ func (h *Host) run(t *task) {
 	if stay := t.def.Settings.DisallowStartIfOnBatteries; h.has(OnBattery) && (stay == nil || *stay) {
 		return // the default is not to start
 	}
+	if t.busy {
+		return // MultipleInstancesPolicy IgnoreNew
+	}
 	t.runs++
 	h.cfg.Log.Debug("task runs", "host", h.cfg.FQDN, "task", t.path)
-	code := 0
-	for _, a := range t.def.Actions.Exec {
+	t.busy = true
+	h.perform(t, 0, 0)
+}
+
+// perform executes the actions from the i-th on; code is what the one before ended with. Deleting or replacing the task does not end its instance.
+func (h *Host) perform(t *task, i, code int) {
+	for ; i < len(t.def.Actions.Exec); i++ {
+		a := t.def.Actions.Exec[i]
 		code = h.system(a.Command, a.Arguments)
+		if h.actionTime > 0 {
+			t.result = resultRunning
+			h.after(h.actionTime, func() { h.perform(t, i+1, code) })
+			return
+		}
 	}
-	t.result = uint32(code)
+	t.busy, t.result = false, uint32(code)
+}
+
+// ActionsTake gives every action of a task this time from now on; else they are done at once.
+func (h *Host) ActionsTake(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.actionTime = d
 }
 
 func (h *Host) removeTask(path string) bool {

@@ -198,6 +198,9 @@ var classes = map[string]func(*Host) []instance{
 			if on := t.def.Settings.Enabled; on != nil && !*on {
 				state = "1"
 			}
+			if t.busy {
+				state = "4"
+			}
 			list = append(list, instance{{"State", state}, {"TaskName", t.path[i+1:]}, {"TaskPath", t.path[:i+1]}, {"URI", t.path}})
 		}
 		return list
