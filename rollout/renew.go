@@ -125,6 +125,11 @@ func nextRenew(run HostRun, now time.Time) Step {
 	ready := err == nil && listener.Thumbprint == want.Thumbprint && run.Seen.bound(run.Policy.Port) == want.Thumbprint
 	_, open := run.Seen.listener(HTTP)
 	switch {
+	case run.Dirty && !run.Seen.Undo.Known: // whether it has fired or still may, nobody can say
+		if run.Done[StepInspect] <= run.Policy.Retries {
+			return Step{Kind: StepInspect, Brief: true, Why: "the undo was not read: " + run.Seen.Undo.Why}
+		}
+		return renewUncertain(run, ReasonNotReadable, "the undo was not read: "+run.Seen.Undo.Why, now)
 	case open && (!run.ArmedAt.IsZero() || run.spent() || run.undone() && run.Seen.Undo.Value.Task): // the mark of a former campaign is history
 		return finish(Failed, ReasonUndoFired, "HTTP came back while the certificate was renewed; a close campaign takes it away again")
 	case ready && (open || !run.undone()) && !run.proved(want.Thumbprint):

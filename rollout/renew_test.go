@@ -295,3 +295,22 @@ func TestASpentUndoStopsNoLaterRenewal(t *testing.T) {
 		}
 	}
 }
+
+// A renewal that has written does not pass while nobody can say whether its undo has fired or still may.
+func TestARenewalWaitsUntilItsUndoIsRead(t *testing.T) {
+	t.Parallel()
+	for _, open := range []bool{true, false} {
+		c := closedComputer(t, DefaultPolicy(), true)
+		c.http, c.certs[0].NotAfter = open, c.now.Add(300*24*time.Hour)
+		c.armed, c.task, c.unseen = true, !open, []string{"undo"}
+		o := c.observe()
+		run := HostRun{Campaign: "drill", Host: c.host, Action: ActRenew, Policy: c.policy, Seen: &o, Image: c.kept, Dirty: true, Done: map[StepKind]int{StepInspect: 1}}
+		if s := Next(run, c.now); s.Kind != StepInspect {
+			t.Errorf("open %v: %+v", open, s)
+		}
+		run.Done[StepInspect] = run.Policy.Retries + 1
+		if s := Next(run, c.now); s.Outcome != Unknown || s.Reason != ReasonNotReadable || s.Again.IsZero() {
+			t.Errorf("open %v: %+v", open, s)
+		}
+	}
+}
