@@ -86,6 +86,10 @@ func (h HostState) shut() bool {
 	return h.Running == "" && !h.Done && !h.Narrowed.IsZero() && h.Outcome != NeedsHuman
 }
 
+// Held reports whether the campaign is in the middle of the host: somebody works on it, or it must be taken further or
+// back by this campaign. Another one keeps away from it until then.
+func (h HostState) Held() bool { return h.Running != "" || h.soaks() || h.mustReturn() || h.shut() }
+
 // settled reports whether the host needs nothing more in its wave.
 func (h HostState) settled() bool {
 	switch {

@@ -137,7 +137,17 @@ func (a *app) reconcile(ctx context.Context, cfg Config, j *journal.Journal, rec
 
 // renewNow makes and runs the campaign for what is due.
 func (a *app) renewNow(ctx context.Context, cfg Config, j *journal.Journal, records []journal.Record, o renewOptions) (int, error) {
-	subjects := cfg.Policy.DueForRenewal(seen(records), a.now())
+	by, err := held(ctx, j, "", rollout.GoalRenew)
+	if err != nil {
+		return 0, err
+	}
+	subjects := slices.DeleteFunc(cfg.Policy.DueForRenewal(seen(records), a.now()), func(s rollout.Subject) bool {
+		other, is := by[s.Host.ID]
+		if is {
+			a.logger().Info("not renewed now: a campaign is in the middle of it", "host", s.Host.ID, "campaign", other)
+		}
+		return is
+	})
 	if len(subjects) == 0 {
 		return 0, nil
 	}

@@ -83,6 +83,9 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 	if err := j.Create(ctx, plan, rollout.Event{Campaign: plan.ID, At: a.now(), Actor: person(), Kind: rollout.EvCreated}); err != nil {
 		return err
 	}
+	if err := notElsewhere(ctx, j, plan); err != nil {
+		return err
+	}
 	if err := a.templatesStillFit(ctx, cfg, j, plan); err != nil {
 		return err
 	}
