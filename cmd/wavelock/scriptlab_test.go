@@ -1,8 +1,8 @@
 package main
 
 import (
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -30,9 +30,11 @@ func cmdMeddle(ts *testscript.TestScript, neg bool, args []string) {
 
 // await-text TEXT PROGRAM [ARG...] runs the program until its output has the text.
 func cmdAwaitText(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) > 1, "await-text TEXT PROGRAM [ARG...]")
+	need(ts, neg, len(args) > 1, "await-text PATTERN PROGRAM [ARG...]")
+	pattern, err := regexp.Compile(`(?m)` + args[0])
+	ts.Check(err)
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if err := ts.Exec(args[1], args[2:]...); err == nil && strings.Contains(ts.ReadFile("stdout"), args[0]) {
+		if err := ts.Exec(args[1], args[2:]...); err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
 	}
