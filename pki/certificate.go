@@ -59,5 +59,6 @@ type Certificate struct {
 	RequesterSID string     `json:"requester_sid,omitempty"` // extension 1.3.6.1.4.1.311.25.2
 	HasKey       bool       `json:"has_key"`                 // the store records a private key; a handshake is the proof
 	Archived     bool       `json:"archived,omitempty"`      // replaced by a renewal
+	Untrusted    string     `json:"untrusted,omitempty"`     // why no chain leads to the forest's roots; empty: one does, or the forest's CAs were not asked for
 	Revoked      string     `json:"revoked,omitempty"`       // who said that the CA took it back, and why; empty: nobody is known to have said so
 }

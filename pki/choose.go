@@ -91,6 +91,7 @@ var fitnesses = []fitness{
 		has := slices.ContainsFunc(c.DNSNames, func(n string) bool { return sameHost(n, r.Name) })
 		return r.Name + " is not among its DNS names", !has
 	}},
+	{CodeUntrusted, func(c Certificate, _ Requirement, _ time.Time) (string, bool) { return c.Untrusted, c.Untrusted != "" }},
 	{"weak-key", weakKey},
 	{CodeWeakChain, weakSignature},
 	{"is-a-ca", func(c Certificate, _ Requirement, _ time.Time) (string, bool) {

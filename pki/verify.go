@@ -56,6 +56,26 @@ func VerifyPresented(presented []*x509.Certificate, roots *x509.CertPool, name s
 	return nil, translate(presented, roots, len(issuing) > 0, now, err)
 }
 
+// Untrusted says why no chain leads from a certificate to one of the roots, through the given CAs; empty: one does. Names
+// and usage are other questions. A certificate that nobody here issued is no candidate, however long it is valid.
+func Untrusted(der []byte, roots *x509.CertPool, between []*x509.Certificate, now time.Time) string {
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return err.Error()
+	}
+	if roots == nil { // to x509 nil means the roots of the operating system
+		roots = x509.NewCertPool()
+	}
+	pool := x509.NewCertPool()
+	for _, c := range between {
+		pool.AddCert(c)
+	}
+	if _, err = leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: pool, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		return fmt.Sprintf("issued by %s, from where no chain leads to the roots of the forest: %v", leaf.Issuer, err)
+	}
+	return ""
+}
+
 func verifyChain(leaf *x509.Certificate, between []*x509.Certificate, roots *x509.CertPool, name string, now time.Time) (Chain, error) {
 	pool := x509.NewCertPool()
 	for _, c := range between {

@@ -32,7 +32,8 @@ type Plan struct {
 	// Selection stands for what the configuration selected, where all of that was planned: a host that the same
 	// selection takes later was added meanwhile. Empty in plans for some hosts only.
 	Selection string    `json:"selection,omitempty"`
-	Roots     [][]byte  `json:"roots"` // DER; the only trust anchors of every proof
+	Roots     [][]byte  `json:"roots"`             // DER; the only trust anchors of every proof
+	Issuing   [][]byte  `json:"issuing,omitempty"` // DER; CAs that the forest publishes besides: they help to build chains, and give no trust
 	Waves     []Wave    `json:"waves"`
 	Hosts     []Planned `json:"hosts"` // in the order of the waves
 	Left      []LeftOut `json:"left_out,omitempty"`
@@ -235,6 +236,7 @@ type Intent struct {
 	Policy    Policy
 	Selection string // see Plan
 	Roots     [][]byte
+	Issuing   [][]byte
 	Waves     []WaveRule
 	// Templates are the judgements of those that hosts enroll by.
 	Templates []pki.Judgement
@@ -246,7 +248,7 @@ type Intent struct {
 // computer that runs this program at the very end.
 func NewPlan(in Intent, subjects []Subject) Plan {
 	p := Plan{Version: PlanVersion, ID: in.ID, Made: in.Made.UTC().Truncate(time.Second), MadeBy: in.MadeBy,
-		Goal: in.Goal, Seed: in.Seed, Policy: in.Policy, Selection: in.Selection, Roots: in.Roots}
+		Goal: in.Goal, Seed: in.Seed, Policy: in.Policy, Selection: in.Selection, Roots: in.Roots, Issuing: in.Issuing}
 	waivers := in.Policy.AuditWaivers(in.Made)
 	for _, j := range in.Templates {
 		p.Templates = append(p.Templates, j.Waive(waivers))

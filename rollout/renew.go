@@ -73,6 +73,8 @@ func (p Policy) NeedsRenewal(h Host, o Observation, now time.Time) (Due, bool) {
 	switch {
 	case revoked != "":
 		return Due{ReasonRevoked, fmt.Sprintf("the CA took %s back, which the listener has: %s", l.Thumbprint.Short(), revoked)}, true
+	case o.untrusted(l.Thumbprint) != "":
+		return Due{ReasonUntrusted, fmt.Sprintf("the listener has %s, %s", l.Thumbprint.Short(), o.untrusted(l.Thumbprint))}, true
 	case err != nil:
 		return Due{ReasonNoCertificate, err.Error()}, true
 	case want.Thumbprint != l.Thumbprint:
@@ -88,6 +90,16 @@ func (o Observation) revoked(t pki.Thumbprint) string {
 	for _, c := range o.Certificates.Value {
 		if c.Thumbprint == t {
 			return c.Revoked
+		}
+	}
+	return ""
+}
+
+// untrusted is why the certificate leads to no root of the forest; empty: it does, or nobody looked.
+func (o Observation) untrusted(t pki.Thumbprint) string {
+	for _, c := range o.Certificates.Value {
+		if c.Thumbprint == t {
+			return c.Untrusted
 		}
 	}
 	return ""

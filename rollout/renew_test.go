@@ -314,3 +314,25 @@ func TestARenewalWaitsUntilItsUndoIsRead(t *testing.T) {
 		}
 	}
 }
+
+// A listener's certificate that nobody here issued is due with a reason of its own, and no goal chooses it.
+func TestAnUntrustedCertificateIsNoCandidate(t *testing.T) {
+	t.Parallel()
+	c := closedComputer(t, DefaultPolicy(), false)
+	bad := goodCert(c.host.ID, 40, c.now)
+	bad.Untrusted = "issued by CN=Somebody else"
+	c.certs[0].NotAfter = c.now.Add(300 * 24 * time.Hour)
+	c.certs = append(c.certs, bad)
+	if due, is := c.policy.NeedsRenewal(c.host, c.observe(), c.now); is {
+		t.Errorf("it takes the place of ours: %+v", due)
+	}
+	c.thumb, c.bound = bad.Thumbprint, bad.Thumbprint
+	o := c.observe()
+	if due, is := c.policy.NeedsRenewal(c.host, o, c.now); !is || due.Reason != ReasonUntrusted {
+		t.Errorf("due %v: %+v", is, due)
+	}
+	run := HostRun{Host: c.host, Policy: c.policy, Seen: &o}
+	if got, err := run.certificate(c.now); err != nil || got.Thumbprint != c.certs[0].Thumbprint {
+		t.Errorf("%s is chosen: %v", got.Thumbprint, err)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"wavelock/ldapdisco"
 	"wavelock/rollout"
 	"wavelock/rollout/journal"
 	"wavelock/rollout/machine"
@@ -142,21 +143,22 @@ func recall(ctx context.Context, j *journal.Journal, records []journal.Record) e
 }
 
 // inventory asks the directory for computers and for the enterprise roots.
-func (a *app) inventory(ctx context.Context, cfg Config) ([]found, [][]byte, error) {
+func (a *app) inventory(ctx context.Context, cfg Config) ([]found, ldapdisco.Roots, error) {
+	var none ldapdisco.Roots
 	d, err := a.openDirectory(ctx, cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, none, err
 	}
 	defer d.Close()
 	computers, err := a.computers(ctx, cfg, d)
 	if err != nil {
-		return nil, nil, err
+		return nil, none, err
 	}
 	roots, err := d.Roots(ctx)
 	if err != nil {
-		return nil, nil, directoryError(err)
+		return nil, none, directoryError(err)
 	}
-	return computers, roots.Trusted(), nil
+	return computers, roots, nil
 }
 
 // look sees the computers, so many at once. The first refused logon ends it:

@@ -110,8 +110,8 @@ func (a *app) openSurvey(ctx context.Context, cfg Config) (*survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &survey{app: a, cfg: cfg, computers: computers, roots: roots, logins: logins, names: map[string]string{}}
-	if s.fleet, err = a.fleet(cfg, logins, roots, cfg.Policy); err != nil {
+	s := &survey{app: a, cfg: cfg, computers: computers, roots: roots.Trusted(), logins: logins, names: map[string]string{}}
+	if s.fleet, err = a.fleet(cfg, logins, roots.Trusted(), cfg.Policy, roots.Intermediates...); err != nil {
 		logins.close()
 		return nil, err
 	}

@@ -220,8 +220,8 @@ func (c Config) toHost(from ldapdisco.Computer, domain string) found {
 	return f
 }
 
-// fleet opens hosts with the credentials of their tiers and trusts the given roots.
-func (a *app) fleet(cfg Config, logins *hostLogins, roots [][]byte, policy rollout.Policy) (*machine.Fleet, error) {
+// fleet opens hosts with the credentials of their tiers and trusts the given roots; the CAs besides help to build chains.
+func (a *app) fleet(cfg Config, logins *hostLogins, roots [][]byte, policy rollout.Policy, issuing ...[]byte) (*machine.Fleet, error) {
 	pool := x509.NewCertPool()
 	for _, der := range roots {
 		c, err := x509.ParseCertificate(der)
@@ -232,6 +232,14 @@ func (a *app) fleet(cfg Config, logins *hostLogins, roots [][]byte, policy rollo
 	}
 	mc := machine.Config{Login: logins.forHost, Roots: pool, Resolve: cfg.lookup, HTTPPort: policy.HTTPPort, HTTPSPort: policy.Port,
 		HardFail: policy.Revocation == rollout.RevocationHard, Timeout: cfg.Limits.Timeout.D(), Now: a.now, Log: a.logger()}
+	for _, der := range issuing {
+		c, err := x509.ParseCertificate(der)
+		if err != nil { // it would only help: an entry that somebody spoilt stops nothing
+			a.logger().Warn("a CA certificate in the directory's AIA container cannot be read", "err", err)
+			continue
+		}
+		mc.Issuing = append(mc.Issuing, c)
+	}
 	if c := a.revocation(cfg, policy); c != nil { // a nil pointer in an interface is not nil
 		mc.Revocation = c
 	}

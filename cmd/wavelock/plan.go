@@ -83,7 +83,7 @@ func (a *app) planFor(ctx context.Context, cfg Config, in rollout.Intent, subjec
 	if err != nil {
 		return rollout.Plan{}, directoryError(err)
 	}
-	in.Roots = roots.Trusted()
+	in.Roots, in.Issuing = roots.Trusted(), roots.Intermediates
 	if len(in.Roots) == 0 {
 		return rollout.Plan{}, failWith(exitError, "an enterprise CA publishes its root there; without one no certificate could be proved", "the directory has no Certification Authorities")
 	}

@@ -180,7 +180,7 @@ func (a *app) planRenewal(ctx context.Context, cfg Config, subjects []rollout.Su
 	if err != nil {
 		return rollout.Plan{}, directoryError(err)
 	}
-	in.Roots = roots.Trusted()
+	in.Roots, in.Issuing = roots.Trusted(), roots.Intermediates
 	var asking []rollout.Host // a certificate that is there needs no template
 	for _, s := range subjects {
 		if cfg.Policy.MustEnroll(s.Host, s.Observation, a.now()) {

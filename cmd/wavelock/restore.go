@@ -65,7 +65,7 @@ func (a *app) restorePlan(ctx context.Context, cfg Config, names []string) (roll
 	}
 	now := a.now()
 	in := rollout.Intent{ID: rollout.CampaignID("restore-" + now.UTC().Format("20060102-150405.000")), Made: now, MadeBy: person(), Goal: rollout.GoalSecure,
-		Policy: cfg.Policy, Roots: roots, Waves: []rollout.WaveRule{{Name: "all", InFlight: cfg.Limits.Parallel, Limit: len(names)}}}
+		Policy: cfg.Policy, Roots: roots.Trusted(), Issuing: roots.Intermediates, Waves: []rollout.WaveRule{{Name: "all", InFlight: cfg.Limits.Parallel, Limit: len(names)}}}
 	var subjects []rollout.Subject
 	for _, name := range names {
 		h := hostNamed(name)

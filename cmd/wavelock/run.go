@@ -97,7 +97,7 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 		return err
 	}
 	defer logins.close()
-	fleet, err := a.fleet(cfg, logins, plan.Roots, plan.Policy)
+	fleet, err := a.fleet(cfg, logins, plan.Roots, plan.Policy, plan.Issuing...)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (a *app) verify(ctx context.Context, cfg Config, names []string) error {
 	}
 	verdicts := []verdict{}
 	for _, f := range all {
-		fleet, err := a.fleet(cfg, logins, f.plan.Roots, f.plan.Policy)
+		fleet, err := a.fleet(cfg, logins, f.plan.Roots, f.plan.Policy, f.plan.Issuing...)
 		if err != nil {
 			return err
 		}

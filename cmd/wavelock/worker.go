@@ -117,7 +117,7 @@ func (w *crew) engine(ctx context.Context, id rollout.CampaignID) (*engine.Engin
 	if err != nil {
 		return nil, err
 	}
-	fleet, err := w.fleet(w.cfg, w.logins, plan.Roots, plan.Policy)
+	fleet, err := w.fleet(w.cfg, w.logins, plan.Roots, plan.Policy, plan.Issuing...)
 	if err != nil {
 		return nil, err
 	}

@@ -21,8 +21,11 @@ import (
 
 // Config is how computers are reached.
 type Config struct {
-	Login   func(rollout.Host) logon.Login
-	Roots   *x509.CertPool // the only anchors that a host's certificate may chain to
+	Login func(rollout.Host) logon.Login
+	Roots *x509.CertPool // the only anchors that a host's certificate may chain to
+	// Issuing are the CAs that the forest publishes besides. Where there are any, a certificate in a computer's store that
+	// does not lead to Roots through them is no candidate for its listener; without, that is left to the proof.
+	Issuing []*x509.Certificate
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Revocation tells whether a verified chain is still good; nil: it is not asked. Its errors say with Revoked whether
 	// the CA took a certificate back or nothing could be found out, and with Reason why.

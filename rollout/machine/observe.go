@@ -227,6 +227,7 @@ func (m *Machine) firewall(local, policy []regKey) rollout.Firewall {
 func (m *Machine) certificates(ctx context.Context, keys []regKey) ([]pki.Certificate, error) {
 	list, ders, err := certificates(keys)
 	if err == nil {
+		m.judgeChains(list, ders)
 		m.askRevoked(ctx, list, ders)
 	}
 	return list, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"slices"
 	"time"
 
 	"wavelock/pki"
@@ -16,6 +17,25 @@ const (
 	mostAsked = 16
 )
 
+// between are the CAs' certificates that help to build chains: those that the forest publishes, and those that the
+// computer presented itself.
+func (m *Machine) between() []*x509.Certificate {
+	return slices.Concat(m.cfg.Issuing, m.wire[min(1, len(m.wire)):])
+}
+
+// judgeChains notes which of the certificates that a listener could have lead to no root of ours.
+func (m *Machine) judgeChains(list []pki.Certificate, ders [][]byte) {
+	if len(m.cfg.Issuing) == 0 {
+		return
+	}
+	now := m.cfg.Now()
+	for i := range list {
+		if usable(list[i], now) {
+			list[i].Untrusted = pki.Untrusted(ders[i], m.cfg.Roots, m.between(), now)
+		}
+	}
+}
+
 // askRevoked notes which certificates the CA is known to have taken back. Only those that a listener could have are asked
 // about, through the intermediates that the computer presented itself; where nothing can be found out, nothing is noted:
 // the proof says so.
@@ -26,10 +46,8 @@ func (m *Machine) askRevoked(ctx context.Context, list []pki.Certificate, ders [
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	between := x509.NewCertPool()
-	for i, c := range m.wire {
-		if i > 0 {
-			between.AddCert(c)
-		}
+	for _, c := range m.between() {
+		between.AddCert(c)
 	}
 	asked := 0
 	for i := range list {
