@@ -25,8 +25,26 @@ Windows computers that answer WS-Management.`,
 		Args:    knownCommand,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLabUp(a))
+	c.AddCommand(newLabUp(a), newLabFaults(a))
 	return c
+}
+
+func newLabFaults(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "faults", Args: exactly(),
+		Short:   "What can be wrong with a simulated computer",
+		Long:    "List the faults that wavelock lab up --fault gives to simulated computers.",
+		Example: "  wavelock lab faults",
+		RunE: func(*cobra.Command, []string) error {
+			t := table{head: []string{"FAULT", "THE COMPUTER"}}
+			docs := map[string]string{}
+			for _, f := range machinetest.Faults {
+				t.add(f.Name, f.Doc)
+				docs[string(f.Name)] = f.Doc
+			}
+			return t.write(a.out, a.output, docs)
+		},
+	}
 }
 
 type labOptions struct {
@@ -40,15 +58,15 @@ type labOptions struct {
 
 func newLabUp(a *app) *cobra.Command {
 	o := labOptions{Hosts: 40, Seed: 1, Dir: "lab"}
-	var faults strings.Builder
+	var names []string
 	for _, f := range machinetest.Faults {
-		fmt.Fprintf(&faults, "  %-20s%s\n", f.Name, strings.TrimPrefix(fold(f.Doc, 79, strings.Repeat(" ", 22)), strings.Repeat(" ", 20)))
+		names = append(names, string(f.Name))
 	}
 	c := &cobra.Command{
 		Use: "up", Args: exactly(),
 		Short: "Start a simulated domain and run it until interrupted",
 		Long: "Start a directory, a CA, a DNS server and Windows computers on loopback, and write\n" +
-			"wavelock.yaml, ca.pem and hosts.csv for them. Without --fault nothing is wrong.\n\nFAULTS\n" + faults.String(),
+			"wavelock.yaml, ca.pem and hosts.csv for them. Without --fault nothing is wrong.\nwavelock lab faults says what each fault is:\n\n" + fold(strings.Join(names, " "), 79, "  "),
 		Example: "  wavelock lab up --hosts 100 --dir lab --fault wrong-certificate:2 &\n  cd lab && wavelock assess",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.labUp(c.Context(), o) },
 	}
@@ -83,7 +101,7 @@ func (a *app) labUp(ctx context.Context, o labOptions) error {
 			return failWith(exitUsage, "write it as wrong-certificate:2", "--fault %q has no count", s)
 		}
 		if _, err := machinetest.ParseFault(name); err != nil {
-			return failWith(exitUsage, "wavelock lab up --help lists them", "--fault %q: %w", s, err)
+			return failWith(exitUsage, "wavelock lab faults lists them", "--fault %q: %w", s, err)
 		}
 		cfg.Faults[name] = n
 	}

@@ -18,19 +18,14 @@ func newServe(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", GroupID: "look", Args: exactly(),
 		Short: "Show the dashboard, live, beside or without a running campaign",
-		Long: `Show the compliance dashboard: coverage by class now, over time and by OU, site,
-system, role and zone; the waves of each campaign, every computer with its
-certificate from four sides, findings, certificates by days left, the journal.
-
-With observe.every in the configuration it also looks at the fleet on a schedule,
-samples who is connected, finds drift, and opens the campaigns that observe.open
+		Long: `Show the compliance dashboard: coverage, waves, every computer, findings,
+certificates, the journal. With observe.every in the configuration it also looks
+at the fleet on a schedule, finds drift, and opens the campaigns that observe.open
 names; they wait for their approval like any other.
 
-Without accounts in the configuration (dashboard.users, dashboard.groups) it
-only reads, and listens on loopback addresses only. With accounts, people log in
-as viewer, operator (pause, resume, abort, rollback) or approver (approve,
-pause); what they do is in the journal in their name. On any other address it
-wants TLS (dashboard.certificate and key) and accounts.`,
+Without accounts (dashboard.users, dashboard.groups) it only reads, and listens on
+loopback only. With accounts people log in as viewer, operator or approver; on
+any other address it wants accounts and TLS (dashboard.certificate and key).`,
 		Example: "  wavelock serve --listen 127.0.0.1:8686\n  wavelock serve --hash-password",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if hash {
