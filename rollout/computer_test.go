@@ -26,7 +26,10 @@ type computer struct {
 	rule, blocked bool // our firewall rule; whether the port needs one
 	armed, task   bool
 	by            string         // whose undo it is; empty: ours
-	back          pki.Thumbprint // what the undo binds again, where HTTP never was
+	back          pki.Thumbprint // what the undo of a renewal binds again
+	last          bool           // it opens HTTP where that certificate is gone
+	shut          bool           // something on the way shuts HTTP, which is there
+	expels        bool           // what the listener had is out of the store as soon as it has another
 	fires         time.Time
 	image         *BeforeImage
 	peers         []Peer
@@ -71,7 +74,7 @@ func (c *computer) usable() bool {
 	return c.https && c.thumb != "" && c.thumb != c.rotten && c.bound == c.thumb && (c.rule || !c.blocked)
 }
 
-func (c *computer) httpUp() bool { return c.http && !c.now.Before(c.off) }
+func (c *computer) httpUp() bool { return c.http && !c.shut && !c.now.Before(c.off) }
 func (c *computer) httpsUp() bool {
 	return c.usable() && !c.now.Before(c.off) && !c.now.Before(c.cut)
 }
@@ -85,11 +88,15 @@ func (c *computer) pass(d time.Duration) {
 	c.watch("time went by")
 }
 
-// fire is the undo: HTTP comes back and the task deletes itself; its registry key stays.
+// fire is the undo: HTTP comes back, or the certificate, and the task deletes itself; its registry key stays.
 func (c *computer) fire() {
 	if c.back != "" {
-		c.fired++
-		c.https, c.thumb, c.bound, c.task = true, c.back, c.back, false
+		switch c.fired++; {
+		case slices.ContainsFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == c.back }):
+			c.https, c.thumb, c.bound, c.task = true, c.back, c.back, false
+		case c.last:
+			c.http, c.task = true, false
+		}
 		return
 	}
 	if !c.http {

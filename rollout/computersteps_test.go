@@ -32,8 +32,11 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 		if !slices.ContainsFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == s.Thumbprint }) {
 			return Result{}, c.fail(s.Kind, ReasonListenerFailed, false, false)
 		}
-		if (c.action == ActRenew || c.https && c.thumb != s.Thumbprint) && !c.http && !(c.armed && c.task) {
+		if (c.action == ActRenew || c.https && c.thumb != s.Thumbprint) && (!c.http || c.shut) && !(c.armed && c.task) {
 			c.t.Fatalf("the only door is touched and no undo is armed")
+		}
+		if c.expels && c.bound != s.Thumbprint {
+			c.certs = slices.DeleteFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == c.bound })
 		}
 		c.https, c.thumb, c.bound = true, s.Thumbprint, s.Thumbprint
 		return Result{Seen: &Observation{Listeners: Saw(c.listeners()), Bindings: Saw(c.bindings())}}, nil
@@ -43,10 +46,10 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 	case StepProve, StepProveClosed, StepProveNarrow:
 		return c.prove(s)
 	case StepArm:
-		if kept := c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); c.action == ActRenew && (s.Kept != kept || (s.Back == "") != kept || !kept && s.Back != c.bound) {
+		if kept := c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); c.action == ActRenew && (s.Kept != (kept && !c.http) || s.Back != c.bound) {
 			c.t.Fatalf("the undo has no listener to bring back: kept %v, HTTP %v, step %+v", kept, c.http, s)
 		}
-		c.back, c.by = s.Back, ""
+		c.back, c.last, c.by = s.Back, s.Kept, ""
 		c.armed, c.task, c.armedAt, c.fires = true, true, c.now, c.now.Add(s.UndoAfter)
 		return Result{Seen: &Observation{Undo: Saw(Undo{Armed: true, Task: true})}}, nil
 	case StepRemoveHTTP:
@@ -138,7 +141,7 @@ func (c *computer) prove(s Step) (Result, *Failure) {
 		return Result{}, c.fail(s.Kind, ReasonTLSFailed, false, false)
 	case !c.httpsUp():
 		return Result{}, c.fail(s.Kind, ReasonTimeout, false, c.now.Before(c.off))
-	case s.Kind == StepProveClosed && c.http:
+	case s.Kind == StepProveClosed && c.http && !s.Alone:
 		return Result{}, c.fail(s.Kind, ReasonHTTPStillOpen, false, false)
 	}
 	p := &Proof{At: c.now, Wire: c.thumb, Listener: c.thumb, Bound: c.bound, Issued: s.Thumbprint, Closed: s.Kind == StepProveClosed, Narrowed: s.Kind == StepProveNarrow}

@@ -11,11 +11,12 @@ import (
 
 // A renewal gives the HTTPS listener of a host its next certificate: the one that
 // autoenrollment has put beside the old one, or one that is asked for now. It is
-// proved like everything else. Where HTTP is gone, the undo is armed before the
-// listener is touched, and its way back is the HTTP listener of the before-image;
-// where that has none, the HTTPS listener with the certificate that let us in.
-// A renewal that fails puts nothing back by itself: the old certificate may still be
-// good, and HTTP must not come back because a CA said no.
+// proved like everything else. Where HTTP does not let us in, the undo is armed before
+// the listener is touched, and its way back is the HTTPS listener with the certificate
+// that let us in; the HTTP listener of the before-image is the last resort, should that
+// certificate be gone from the store by then.
+// A renewal that fails puts nothing else back by itself: HTTP must not come back
+// because a CA said no.
 
 // longestBefore is how long before its end a certificate is renewed at the latest
 // wish of ours: after the six weeks at which autoenrollment does it by itself.
@@ -135,25 +136,25 @@ func nextRenew(run HostRun, now time.Time) Step {
 	want, err := run.Policy.renewal(run.Host, *run.Seen, now)
 	route, _ := run.Policy.RouteOf(run.Host)
 	ready := err == nil && listener.Thumbprint == want.Thumbprint && run.Seen.bound(run.Policy.Port) == want.Thumbprint
-	_, open := run.Seen.listener(HTTP)
+	// Where HTTP does not let us in, HTTPS is the only door, and it is not touched without an undo. One that is armed is
+	// disarmed over a proof, whatever became of HTTP since.
+	guarded := !run.Seen.secondDoor() || run.Seen.Undo.Value.Task
 	switch {
 	case run.Dirty && !run.Seen.Undo.Known: // whether it has fired or still may, nobody can say
 		if run.Done[StepInspect] <= run.Policy.Retries {
 			return Step{Kind: StepInspect, Brief: true, Why: "the undo was not read: " + run.Seen.Undo.Why}
 		}
 		return renewUncertain(run, ReasonNotReadable, "the undo was not read: "+run.Seen.Undo.Why, now)
-	case open && (!run.ArmedAt.IsZero() || run.spent() || run.undone() && run.Seen.Undo.Value.Task): // the mark of a former campaign is history
-		return finish(Failed, ReasonUndoFired, "HTTP came back while the certificate was renewed; a close campaign takes it away again")
-	case ready && (open || !run.undone()) && !run.proved(want.Thumbprint):
+	case run.spent():
+		return finish(Failed, ReasonUndoFired, "the new certificate was not proved in time: "+run.cameBack(listener))
+	case ready && (!guarded || !run.undone()) && !run.proved(want.Thumbprint):
 		return run.prove(StepProve, want.Thumbprint)
-	case ready && (open || !run.undone()):
+	case ready && (!guarded || !run.undone()):
 		return finish(Passed, "", "")
 	case ready:
 		s := nextClosed(run, want.Thumbprint, now)
-		s.Alone = s.Kind == StepProveClosed && !run.keptHTTP()
+		s.Alone = s.Kind == StepProveClosed && (run.listsHTTP() || !run.keptHTTP())
 		return s
-	case !open && !run.keptHTTP() && run.spent():
-		return finish(Failed, ReasonUndoFired, "the HTTPS listener got the certificate back that it had: the new one was not proved in time")
 	case err != nil && run.Host.Has(RoleDomainController):
 		return run.refuse(ReasonDCReuseOnly, err.Error())
 	case err != nil && route == RouteReuse:
@@ -164,14 +165,25 @@ func nextRenew(run HostRun, now time.Time) Step {
 		return run.enroll(err, now)
 	case run.Done[StepListen] > 0:
 		return run.prove(StepProve, want.Thumbprint) // whatever is still wrong, the proof says what
-	case !open && !(run.undone() && run.armed(now)):
-		s := Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now, Kept: run.keptHTTP()}
-		if !s.Kept { // what http.sys has is what let us in, whatever the listener says
-			s.Back = cmp.Or(run.Seen.bound(run.Policy.Port), listener.Thumbprint)
-		}
-		return s
+	case guarded && !(run.undone() && run.armed(now)):
+		// What http.sys has is what let us in, whatever the listener says.
+		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now,
+			Kept: !run.listsHTTP() && run.keptHTTP(), Back: cmp.Or(run.Seen.bound(run.Policy.Port), listener.Thumbprint)}
 	}
 	return Step{Kind: StepListen, Thumbprint: want.Thumbprint, Hostname: want.CommonName, Port: run.Policy.Port}
+}
+
+// cameBack says what an undo of a renewal left.
+func (run HostRun) cameBack(listener Listener) string {
+	if run.listsHTTP() {
+		return "HTTP is there, which a close campaign takes away again, and the HTTPS listener has " + listener.Thumbprint.Short()
+	}
+	return "the HTTPS listener got back what it had, " + listener.Thumbprint.Short()
+}
+
+func (run HostRun) listsHTTP() bool {
+	_, open := run.Seen.listener(HTTP)
+	return open
 }
 
 // undone reports whether an undo is armed on the host, or half armed.

@@ -44,6 +44,8 @@ func TestWaysOfARenewal(t *testing.T) {
 			c.thumb = c.bound
 			c.certs[1].Archived = true
 		}, []StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
+		"something on the way shuts HTTP": {false, func(c *computer) { c.shut = true },
+			[]StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"HTTP is there": {false, nil, []StepKind{StepInspect, StepEnroll, StepListen, StepProve}, Passed, ""},
 		"autoenrollment was here": {true, func(c *computer) { c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now)) },
 			[]StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
@@ -88,20 +90,35 @@ func TestWaysOfARenewal(t *testing.T) {
 	}
 }
 
-// A certificate that lets nobody in: the undo on the host brings HTTP back, and the campaign says so.
+// A certificate that lets nobody in: the undo on the host puts the old one back, and the campaign says so. HTTP stays
+// away, unless the old one is not in the store any more and there was HTTP once.
 func TestARenewalThatLocksOutIsUndone(t *testing.T) {
 	t.Parallel()
-	c := closedComputer(t, DefaultPolicy(), true)
-	c.spoils = true
-	if _, end := walk(t, c, ActRenew); end.Outcome != Unknown || end.Again.IsZero() {
-		t.Fatalf("%+v", end)
-	}
-	c.pass(c.policy.UndoAfter.D())
-	if !c.httpUp() || c.usable() {
-		t.Fatalf("%+v", *c)
-	}
-	if _, end := walk(t, c, ActRenew); end.Outcome != Failed || end.Reason != ReasonUndoFired {
-		t.Errorf("the next renewal: %+v", end)
+	for name, tc := range map[string]struct {
+		set  func(c *computer)
+		http bool
+	}{
+		"HTTP was there": {func(*computer) {}, false},
+		"HTTP never was": {neverHTTP, false},
+		"HTTP was there, and the old one is gone":   {func(c *computer) { c.expels = true }, true},
+		"something on the way shuts HTTP, as it is": {func(c *computer) { c.http, c.shut = true, true }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := closedComputer(t, DefaultPolicy(), true)
+			tc.set(c)
+			old := c.thumb
+			c.spoils = true
+			if _, end := walk(t, c, ActRenew); end.Outcome != Unknown || end.Again.IsZero() || c.thumb == old {
+				t.Fatalf("%+v", end)
+			}
+			c.pass(c.policy.UndoAfter.D())
+			if back := c.thumb == old && c.usable(); c.http != tc.http || back == c.expels || c.fired != 1 {
+				t.Fatalf("%+v", *c)
+			}
+			if _, end := walk(t, c, ActRenew); end.Outcome != Failed || end.Reason != ReasonUndoFired {
+				t.Errorf("the next renewal: %+v", end)
+			}
+		})
 	}
 }
 
@@ -112,25 +129,6 @@ func neverHTTP(c *computer) {
 	c.image, c.kept = &image, &image
 	now := c.doors()
 	c.first = &now
-}
-
-// The same where there never was HTTP: the old certificate is put back, by the host itself, and HTTP stays away.
-func TestARenewalThatLocksOutGetsTheOldCertificateBack(t *testing.T) {
-	t.Parallel()
-	c := closedComputer(t, DefaultPolicy(), true)
-	neverHTTP(c)
-	old := c.thumb
-	c.spoils = true
-	if _, end := walk(t, c, ActRenew); end.Outcome == Passed || c.thumb == old {
-		t.Fatalf("%+v", end)
-	}
-	c.pass(c.policy.UndoAfter.D())
-	if c.http || !c.usable() || c.thumb != old || c.fired != 1 {
-		t.Fatalf("%+v", *c)
-	}
-	if _, end := walk(t, c, ActRenew); end.Outcome != Failed || end.Reason != ReasonUndoFired {
-		t.Errorf("the next renewal: %+v", end)
-	}
 }
 
 // TestRenewals holds a renewal against a computer that knows its invariants: with whatever happens around it, the computer is
@@ -149,6 +147,8 @@ func TestRenewals(t *testing.T) {
 		if never {
 			neverHTTP(c)
 		}
+		c.shut = c.http && rapid.Bool().Draw(t, "HTTP is shut on the way")
+		c.expels = !never && rapid.IntRange(0, 4).Draw(t, "the old one goes") == 0
 		if rapid.Bool().Draw(t, "autoenrolled") {
 			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
 		}
@@ -165,8 +165,8 @@ func TestRenewals(t *testing.T) {
 			t.Fatalf("done with %+v after %v", *c, tr.seen)
 		case c.http && never:
 			t.Fatalf("HTTP is there, and never was: %v", tr.seen)
-		case c.http && !http && c.fired == 0:
-			t.Fatalf("HTTP came back and no undo fired: %v", tr.seen)
+		case c.http && !http && (c.fired == 0 || !c.expels):
+			t.Fatalf("HTTP came back: fired %d, the old certificate is gone %v: %v", c.fired, c.expels, tr.seen)
 		}
 		if due := len(c.policy.DueForRenewal([]Subject{{c.host, c.observe()}}, c.now)) > 0; h.Done && due && c.httpUp() {
 			t.Fatalf("done, and due again: %v", tr.seen)
@@ -276,7 +276,7 @@ func TestSecureLeavesTheOnlyDoorAlone(t *testing.T) {
 	}
 }
 
-// What the undo of a former campaign left when it fired stops no later one; one that may still fire does.
+// What the undo of a former campaign left when it fired stops no later one; one that may still fire is armed anew, and disarmed over a proof.
 func TestASpentUndoStopsNoLaterRenewal(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -286,12 +286,15 @@ func TestASpentUndoStopsNoLaterRenewal(t *testing.T) {
 	}{
 		"a former campaign's, spent": {"former", false, Passed},
 		"our own, spent":             {"", false, Failed},
-		"our own, half armed":        {"", true, Failed},
+		"our own, it may still fire": {"", true, Passed},
 	} {
 		c := closedComputer(t, DefaultPolicy(), true)
 		c.http, c.armed, c.task, c.by, c.fires = true, true, tc.task, tc.by, c.now.Add(time.Hour)
 		if way, end := walk(t, c, ActRenew); end.Outcome != tc.ends || tc.ends == Failed && end.Reason != ReasonUndoFired {
 			t.Errorf("%s: %v, then %+v", name, way, end)
+		}
+		if tc.ends == Passed && tc.task && (c.armed || c.task) {
+			t.Errorf("%s: it is left armed", name)
 		}
 	}
 }

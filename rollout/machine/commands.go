@@ -24,22 +24,26 @@ const (
 	dropFolderLine = `rd /s /q "` + requestFolder + `"`
 )
 
-// armLine keeps a listener where the undo finds it: HTTP's, or where there never was one the HTTPS one as it is. What an
-// undo of before has left there goes: it would be copied back besides.
+// armLine keeps a listener where the undo finds it: HTTP's, or in a renewal the HTTPS one as it is and, where HTTP is
+// kept, HTTP's beside it. What an undo of before has left there goes: it would be copied back besides.
 func armLine(campaign string, kept bool, back pki.Thumbprint) (string, error) {
 	if err := plainArgument(campaign); err != nil {
 		return "", fmt.Errorf("name of the campaign: %w", err)
 	}
-	if back != "" {
-		return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTP" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTPS" "HKLM\%[2]s\Listener\*+HTTPS" /s /f && reg add "HKLM\%[2]s" /v armed /t REG_SZ /d %[3]s /f`,
-			listenerKey, undoKey, campaign), nil
+	mark := fmt.Sprintf(`reg add "HKLM\%s" /v armed /t REG_SZ /d %s /f`, undoKey, campaign)
+	if back == "" {
+		from := listenerKey
+		if kept {
+			from = beforeKey + `\Listener`
+		}
+		return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTPS" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && %[3]s`, from, undoKey, mark), nil
 	}
-	from := listenerKey
+	last := ""
 	if kept {
-		from = beforeKey + `\Listener`
+		last = fmt.Sprintf(`reg copy "HKLM\%s\Listener\*+HTTP" "HKLM\%s\*+HTTP" /s /f && `, beforeKey, lastResortKey)
 	}
-	return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTPS" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && reg add "HKLM\%[2]s" /v armed /t REG_SZ /d %[3]s /f`,
-		from, undoKey, campaign), nil
+	return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTP" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTPS" "HKLM\%[2]s\Listener\*+HTTPS" /s /f && %[3]s%[4]s`,
+		listenerKey, undoKey, last, mark), nil
 }
 
 // restoreLine takes away the rules and keys that are ours. That one of them is not

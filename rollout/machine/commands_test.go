@@ -66,7 +66,8 @@ func everyLine(t testing.TB) []namedLine {
 		{"allow: from a few, on a profile", must(allowLine(5986, []string{"10.0.0.0/8", "2001:db8::/32"}, []string{"domain", "private"}))},
 		{"arm", must(armLine("c-20260302-1001", false, ""))},
 		{"arm: where HTTP is gone", must(armLine("c-20260302-1001", true, ""))},
-		{"arm: where HTTP never was", must(armLine("c-20260302-1001", false, testBack))},
+		{"arm: a renewal where HTTP never was", must(armLine("c-20260302-1001", false, testBack))},
+		{"arm: a renewal where HTTP is gone", must(armLine("c-20260302-1001", true, testBack))},
 		{"narrow", must(narrowLine(5985, []string{"10.0.0.5", "2001:db8::5"}))},
 		{"prove-narrow", findRule("wavelock-block-5985")},
 		{"widen", widenLine(5985)},
@@ -104,7 +105,7 @@ func TestGoldenTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"undo.xml": undoXML(10*time.Minute, 5985), "rebind.xml": rebindXML(10*time.Minute, 5986, testBack), "enroll.xml": enroll} {
+	for name, text := range map[string]string{"undo.xml": undoXML(10*time.Minute, 5985), "rebind.xml": rebindXML(10*time.Minute, 5985, 5986, testBack, false), "rebind-last-resort.xml": rebindXML(10*time.Minute, 5985, 5986, testBack, true), "enroll.xml": enroll} {
 		if err := xml.Unmarshal([]byte(text), new(struct{ XMLName xml.Name })); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

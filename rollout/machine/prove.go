@@ -136,21 +136,22 @@ func (m *Machine) removeHTTP(ctx context.Context, step rollout.Step) (rollout.Re
 
 // proveClosed shows, on a new HTTPS connection, that HTTPS works without HTTP,
 // and from outside that /wsman is not on the HTTP port any more. Where it never
-// was, a filter may swallow the question, and it is not asked.
+// was, a filter may swallow the question, and where it is not to be removed there
+// is nothing to show: then it is not asked.
 func (m *Machine) proveClosed(ctx context.Context, step rollout.Step) (rollout.Result, error) {
 	d, p, err := m.prove(ctx, step)
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	for _, l := range m.seen.Listeners.Value {
-		if l.Transport == rollout.HTTP && l.Enabled && l.Source != rollout.SourceCompatibility {
-			return rollout.Result{}, m.fail(step.Kind, rollout.ReasonHTTPStillOpen, fmt.Errorf("the host lists an HTTP listener on %d", l.Port))
-		}
-	}
 	if step.Alone {
 		p.Closed = true
 		m.confirmed = d.session
 		return rollout.Result{Proof: &p, Seen: &rollout.Observation{Listeners: m.seen.Listeners}}, nil
+	}
+	for _, l := range m.seen.Listeners.Value {
+		if l.Transport == rollout.HTTP && l.Enabled && l.Source != rollout.SourceCompatibility {
+			return rollout.Result{}, m.fail(step.Kind, rollout.ReasonHTTPStillOpen, fmt.Errorf("the host lists an HTTP listener on %d", l.Port))
+		}
 	}
 	state, err := m.knock(ctx)
 	switch state {

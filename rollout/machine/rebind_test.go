@@ -10,16 +10,23 @@ import (
 	"wavelock/rollout/machinetest"
 )
 
+// shortLived is a computer that was closed with a certificate of an hour.
+func shortLived(t *testing.T) *bench {
+	t.Helper()
+	b := setup(t)
+	b.policy.MinLeft, b.policy.RenewBefore = 0, rollout.Duration(2*time.Hour)
+	b.ca.Set(adcstest.ShortLived, true)
+	b.want(rollout.ActSecure, rollout.Passed)
+	b.want(rollout.ActClose, rollout.Passed)
+	b.ca.Set(adcstest.ShortLived, false)
+	return b
+}
+
 // neverHTTP is a computer with an HTTPS listener alone, which nobody here has made: neither it nor the journal has a
 // before-image.
 func neverHTTP(t *testing.T) *bench {
 	t.Helper()
-	b := setup(t)
-	b.policy.MinLeft, b.policy.RenewBefore = 0, rollout.Duration(2*time.Hour)
-	b.ca.Set(adcstest.ShortLived, true) // an hour
-	b.want(rollout.ActSecure, rollout.Passed)
-	b.want(rollout.ActClose, rollout.Passed)
-	b.ca.Set(adcstest.ShortLived, false)
+	b := shortLived(t)
 	b.win.Registry(func(r *machinetest.Registry) { r.Delete(`SOFTWARE\wavelock`) })
 	b.image = nil
 	return b
@@ -45,16 +52,44 @@ func TestARenewalWhereHTTPNeverWas(t *testing.T) {
 	})
 }
 
-// The next certificate is not to be trusted, and there is no HTTP to fall back to: the old one is put back by the host itself,
-// after a while or at its next start, and HTTP is not opened.
+// The HTTP listener is there, and the host's own firewall shuts it: HTTPS is the only door, whatever the listeners say.
+func TestARenewalWhereHTTPIsShutOnTheWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.policy.MinLeft, b.policy.RenewBefore = 0, rollout.Duration(2*time.Hour)
+	b.ca.Set(adcstest.ShortLived, true)
+	b.want(rollout.ActSecure, rollout.Passed)
+	b.ca.Set(adcstest.ShortLived, false)
+	b.win.Registry(func(r *machinetest.Registry) {
+		r.SetText(firewallKey+`\FirewallRules`, "somebody's", "v2.31|Action=Block|Active=TRUE|Dir=In|Protocol=6|LPort=5985|Name=somebody's|")
+	})
+	end, steps, _ := b.do(rollout.ActRenew)
+	want := []rollout.StepKind{rollout.StepInspect, rollout.StepEnroll, rollout.StepArm, rollout.StepListen, rollout.StepProveClosed, rollout.StepDisarm, rollout.StepProve}
+	if end.Outcome != rollout.Passed || !slices.Equal(steps, want) {
+		t.Errorf("%s (%s: %s) after %v", end.Outcome, end.Reason, end.Detail, steps)
+	}
+}
+
+// The next certificate is not to be trusted, and HTTP does not let us in: the old one is put back by the host itself, after
+// a while or at its next start, and HTTP is not opened, unless the old one is not in the store any more.
 func TestACertificateThatIsNotProvedIsTakenBack(t *testing.T) {
 	t.Parallel()
-	for name, boot := range map[string]bool{"by its delay": false, "by a restart": true} {
+	for name, tc := range map[string]struct {
+		host           func(*testing.T) *bench
+		boot, expelled bool
+	}{
+		"by its delay":                             {neverHTTP, false, false},
+		"by a restart":                             {neverHTTP, true, false},
+		"by its delay, where HTTP was once":        {shortLived, false, false},
+		"by a restart, where HTTP was once":        {shortLived, true, false},
+		"by a restart, and it is not in the store": {shortLived, true, true},
+		"by its delay, and it is not in the store": {shortLived, false, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := neverHTTP(t)
+			b := tc.host(t)
 			b.policy.UndoAfter = rollout.Duration(6 * time.Second)
-			if boot {
+			if tc.boot {
 				b.policy.UndoAfter = rollout.Duration(time.Hour)
 			}
 			_, old := b.presented()
@@ -63,21 +98,31 @@ func TestACertificateThatIsNotProvedIsTakenBack(t *testing.T) {
 			if _, thumb := b.presented(); end.Outcome == rollout.Passed || thumb == old || !slices.Contains(steps, rollout.StepArm) {
 				t.Fatalf("%s (%s: %s) after %v; %s is presented", end.Outcome, end.Reason, end.Detail, steps, thumb.Short())
 			}
-			if boot {
+			if tc.expelled {
+				b.win.Registry(func(r *machinetest.Registry) {
+					r.Delete(`SOFTWARE\Microsoft\SystemCertificates\MY\Certificates\` + string(old))
+				})
+			}
+			if tc.boot {
 				b.win.Reboot()
 			}
-			for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-				if b.win.HTTPSOpen() && len(b.win.TaskNames()) == 0 {
-					if _, thumb := b.presented(); thumb == old {
-						break
-					}
+			back := func() bool {
+				if tc.expelled {
+					return b.win.HTTPOpen() && len(b.win.TaskNames()) == 0
 				}
+				if !b.win.HTTPSOpen() || len(b.win.TaskNames()) > 0 {
+					return false
+				}
+				_, thumb := b.presented()
+				return thumb == old
+			}
+			for begun := time.Now(); !back(); time.Sleep(20 * time.Millisecond) {
 				if time.Since(begun) > 60*time.Second {
 					_, thumb := b.presented()
-					t.Fatalf("%s did not come back: %s is presented, tasks %v", old.Short(), thumb.Short(), b.win.TaskNames())
+					t.Fatalf("%s did not come back: %s is presented, HTTP %v, tasks %v", old.Short(), thumb.Short(), b.win.HTTPOpen(), b.win.TaskNames())
 				}
 			}
-			b.doors(false, true)
+			b.doors(tc.expelled, true)
 			b.ca.Set(adcstest.OtherCA, false)
 			if end, steps, _ = b.do(rollout.ActRenew); end.Outcome != rollout.Failed || end.Reason != rollout.ReasonUndoFired {
 				t.Errorf("the same campaign again: %s (%s: %s) after %v", end.Outcome, end.Reason, end.Detail, steps)

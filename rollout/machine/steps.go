@@ -13,10 +13,12 @@ import (
 )
 
 const (
-	ownKey      = `SOFTWARE\wavelock`
-	beforeKey   = ownKey + `\before`
-	undoKey     = ownKey + `\undo`
-	listenerKey = `SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener`
+	ownKey        = `SOFTWARE\wavelock`
+	beforeKey     = ownKey + `\before`
+	undoKey       = ownKey + `\undo`
+	lastResort    = `\HTTP` // below it, the HTTP listener that a renewal falls back to
+	lastResortKey = undoKey + lastResort
+	listenerKey   = `SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener`
 )
 
 // Do performs one step. Errors are *rollout.Failure.

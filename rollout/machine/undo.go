@@ -64,21 +64,34 @@ func undoXML(after time.Duration, httpPort int) string {
 		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
 		action{system32 + "net.exe", "stop winrm /y"},
 		action{system32 + "net.exe", "start winrm"},
-		action{system32 + "cmd.exe", `/d /c "netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 " && schtasks /delete /tn ` + taskFolder + undoTask + ` /f"`})
+		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && ` + dropUndo + `"`})
 }
 
-// rebindXML is the way back where HTTP never was: the HTTPS listener as it was, and its certificate in http.sys, again
-// every minute until that is so. The certificate is written out, since the service may leave a binding alone that is there.
-func rebindXML(after time.Duration, port int, back pki.Thumbprint) string {
+// rebindXML is the way back of a renewal: the HTTPS listener as it was, and its certificate in http.sys, again every minute
+// until that is so. The certificate is written out, since the service may leave a binding alone that is there. Where it
+// cannot be bound any more, as somebody has taken it out of the store, the HTTP listener that was kept is the last resort.
+func rebindXML(after time.Duration, httpPort, port int, back pki.Thumbprint, kept bool) string {
 	actions := []action{listenerBack(), {system32 + "net.exe", "stop winrm /y"}}
 	for _, ip := range []string{"0.0.0.0", "[::]"} {
 		at := fmt.Sprintf("ipport=%s:%d", ip, port)
 		actions = append(actions, action{system32 + "netsh.exe", "http delete sslcert " + at},
 			action{system32 + "netsh.exe", "http add sslcert " + at + " certhash=" + string(back) + " appid=" + rollout.WinRMAppID + " certstorename=MY"})
 	}
-	return taskXML("Gives the HTTPS listener of WinRM its certificate back unless the next one was confirmed", undoTriggers(after), append(actions,
-		action{system32 + "net.exe", "start winrm"},
-		action{system32 + "cmd.exe", fmt.Sprintf(`/d /c "netsh http show sslcert ipport=0.0.0.0:%d | findstr /i /l /c:%s && schtasks /delete /tn %s%s /f"`, port, back, taskFolder, undoTask)})...)
+	bound := fmt.Sprintf("netsh http show sslcert ipport=0.0.0.0:%d | findstr /i /l /c:%s", port, back)
+	actions = append(actions, action{system32 + "net.exe", "start winrm"}, action{system32 + "cmd.exe", `/d /c "` + bound + ` && ` + dropUndo + `"`})
+	if kept {
+		actions = append(actions, action{system32 + "cmd.exe", `/d /c "` + bound + ` >nul || (reg copy HKLM\` + lastResortKey + ` HKLM\` + listenerKey + ` /s /f & net stop winrm /y & net start winrm & ` +
+			winrmListens(httpPort) + ` && ` + dropUndo + `)"`})
+	}
+	return taskXML("Gives the HTTPS listener of WinRM its certificate back unless the next one was confirmed", undoTriggers(after), actions...)
+}
+
+// dropUndo is the last thing that an undo does.
+const dropUndo = `schtasks /delete /tn ` + taskFolder + undoTask + ` /f`
+
+// winrmListens succeeds where somebody listens on the HTTP port and the service WinRM runs.
+func winrmListens(httpPort int) string {
+	return `netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 "`
 }
 
 func undoTriggers(after time.Duration) string {
@@ -192,7 +205,7 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 		if pki.ParseThumbprint(string(step.Back)) != step.Back { // it becomes part of a command line
 			return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("%q is no thumbprint", step.Back))
 		}
-		task = rebindXML(step.UndoAfter, m.cfg.HTTPSPort, step.Back)
+		task = rebindXML(step.UndoAfter, m.cfg.HTTPPort, m.cfg.HTTPSPort, step.Back, step.Kept)
 	}
 	if err := registerTask(ctx, d.session, undoTask, task); err != nil {
 		return rollout.Result{}, err
@@ -299,7 +312,7 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 }
 
 // dropUndoKey deletes what the undo would have copied back. The registry deletes no key that has others below it, and
-// one of the two listeners is there at most.
+// one of the two listeners is there at most, beside HTTPS the one of the last resort.
 func dropUndoKey(ctx context.Context, s *wsman.Session) error {
 	drop := func(paths ...string) error {
 		for _, path := range paths {
@@ -312,7 +325,7 @@ func dropUndoKey(ctx context.Context, s *wsman.Session) error {
 	if drop(`\Listener\*+HTTP`, `\Listener`, "") == nil {
 		return nil
 	}
-	return drop(`\Listener\*+HTTPS`, `\Listener`, "")
+	return drop(`\Listener\*+HTTPS`, `\Listener`, lastResort+`\*+HTTP`, lastResort, "")
 }
 
 // putBack makes the host what the image says: first HTTP is opened to everybody, over

@@ -126,13 +126,15 @@ func TestWine(t *testing.T) {
 func (w *wine) everyLine(t *testing.T) {
 	w.probe(t, "reg", "netsh", "certreq", "findstr", "netstat", "schtasks", "net", "sc")
 	lines := everyLine(t)
-	for i, a := range append(undoActions(t, undoXML(time.Minute, 5985)), undoActions(t, rebindXML(time.Minute, 5986, testBack))...) {
-		name := "undo"
-		if i >= len(undoActions(t, undoXML(time.Minute, 5985))) {
-			name = "undo: where HTTP never was"
+	for _, undo := range []struct{ name, text string }{
+		{"undo", undoXML(time.Minute, 5985)},
+		{"undo of a renewal", rebindXML(time.Minute, 5985, 5986, testBack, false)},
+		{"undo of a renewal, with HTTP as its last resort", rebindXML(time.Minute, 5985, 5986, testBack, true)},
+	} {
+		for _, a := range undoActions(t, undo.text) {
+			// The scheduler starts programs itself. A program's name without its folder finds the probe.
+			lines = append(lines, namedLine{undo.name, strings.TrimPrefix(a.command, system32) + " " + a.arguments})
 		}
-		// The scheduler starts programs itself. A program's name without its folder finds the probe.
-		lines = append(lines, namedLine{name, strings.TrimPrefix(a.command, system32) + " " + a.arguments})
 	}
 	golden, err := os.ReadFile(filepath.FromSlash(golden + "wine.txt"))
 	if err != nil && !*update {

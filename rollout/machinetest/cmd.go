@@ -129,17 +129,20 @@ func (p *parser) peek() string {
 	return p.toks[0].op
 }
 
-// sequence executes commands joined by & && ||. With run false they are skipped.
-func (p *parser) sequence(run bool) int {
-	code := p.pipe(run)
-	for len(p.toks) > 0 {
-		op := p.peek()
-		if op != "&" && op != "&&" && op != "||" {
-			return code
-		}
+// sequence executes commands joined by & || &&, of which the last binds most. With run false they are skipped.
+func (p *parser) sequence(run bool) int { return p.joined(run, "&", "||", "&&") }
+
+// joined executes what the first operator joins; the others bind more than it.
+func (p *parser) joined(run bool, op string, tighter ...string) int {
+	operand := p.pipe
+	if len(tighter) > 0 {
+		operand = func(run bool) int { return p.joined(run, tighter[0], tighter[1:]...) }
+	}
+	code := operand(run)
+	for len(p.toks) > 0 && p.peek() == op {
 		p.toks = p.toks[1:]
-		goes := run && !p.x.quit && (op == "&" || (op == "&&" && code == 0) || (op == "||" && code != 0))
-		if c := p.pipe(goes); goes {
+		goes := run && !p.x.quit && (op == "&" || (op == "&&") == (code == 0))
+		if c := operand(goes); goes {
 			code = c
 		}
 	}
