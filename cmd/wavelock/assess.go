@@ -19,11 +19,10 @@ import (
 func newAssess(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "assess", GroupID: "look", Args: exactly(),
-		Short: "Look at every selected host and judge it; nothing on a host is changed",
+		Short: "Look at every selected host, and judge it",
 		Long: `Read every selected host over WS-Management: listeners, certificates, TLS
 bindings, policies, firewall, services, who is connected. Nothing on a host is
-changed and no approval is needed. What was seen is kept in the local database,
-where wavelock plan finds it.`,
+changed. What was seen is kept in the database, where wavelock plan finds it.`,
 		Example: "  wavelock assess\n  wavelock assess -o json | jq '.[] | select(.class == \"unknown\")'",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(a.config)

@@ -13,7 +13,7 @@ import (
 
 func newPKI(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "pki", GroupID: "look", Args: knownCommand, SuggestionsMinimumDistance: 2,
-		Short:   "The certification authorities and templates of the forest",
+		Short:   "Judge the certification authorities and templates",
 		Example: "  wavelock pki audit",
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(newAudit(a))
@@ -29,25 +29,19 @@ func newAudit(a *app) *cobra.Command {
 	o := auditOptions{FailOn: string(pki.Warning)}
 	c := &cobra.Command{
 		Use: "audit", Args: exactly(), Annotations: map[string]string{sarifAllowed: "yes"},
-		Short: "Judge every CA, root and template: fit for WinRM, and not dangerous",
-		Long: `Judge the public key infrastructure as the directory describes it. Templates by
-which hosts would enroll are held against what a WinRM listener needs and
-against the rights of these very hosts; every template that is published is held
-against the shapes that give domains away (ESC1, 2, 3, 4, 9, 13, 15, 17). CAs and
-roots are asked for their dates, chains and lists of revoked certificates. The
-CAs' web servers are asked once, without credentials, whether /certsrv/ is there
-(--no-web leaves that out). Nothing is changed.
+		Short: "Judge every CA, root and template: fit for WinRM, dangerous?",
+		Long: `Judge the public key infrastructure as the directory describes it. Nothing is
+changed. It looks at
+  the templates by which hosts would enroll: fit for WinRM, and open to them?
+  published templates: does one give the domain away (ESC1-4, 9, 13, 15, 17)?
+  CAs and roots: dates, chains, lists of revoked certificates
+  the CAs' web servers, once, without credentials: is /certsrv/ there?
+  with a Kerberos relay.credential: does a CA take unsealed calls (ESC11)?
 
-Where relay.credential is Kerberos, each CA is called once without packet privacy,
-about a request that does not exist, which it has to refuse (ESC11).
+What the directory does not tell (ESC6, 7 and 16 are in a CA's registry) is "not
+judged", with the way to look at it. policy.waivers takes findings out.
 
-What could not be found out is listed as "not judged", with the way to look at it:
-a CA's own permissions (ESC7), EditFlags (ESC6) and disabled extensions (ESC16) are
-in its registry and not in the directory. It does not change the exit code.
-
-A finding is waived in policy.waivers, with the template or CA, a name and a
-reason. Ends with 9 for a dangerous or unfit shape that nobody waived, with 10
-for a warning, else with 0.`,
+Exit code 9: a dangerous or unfit shape that nobody waived; 10: a warning.`,
 		Example: "  wavelock pki audit\n  wavelock pki audit -o sarif > pki.sarif\n  wavelock pki audit --fail-on blocker",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(a.config)
@@ -58,7 +52,7 @@ for a warning, else with 0.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.FailOn, "fail-on", o.FailOn, "least severity that does not end with 0: info, warning, blocker or never")
+	f.StringVar(&o.FailOn, "fail-on", o.FailOn, "least `SEVERITY` that does not end with 0: info, warning, blocker, never")
 	f.BoolVar(&o.NoWeb, "no-web", false, "do not ask the CAs' web servers")
 	_ = c.RegisterFlagCompletionFunc("fail-on", completeFrom("info", "warning", "blocker", "never")) // the flag is there
 	return c

@@ -19,15 +19,13 @@ func newCensus(a *app) *cobra.Command {
 	o := censusOptions{Every: time.Minute}
 	c := &cobra.Command{
 		Use: "census", GroupID: "look", Args: exactly(),
-		Short: "Sample who is connected to 5985 and 5986 of every selected host",
-		Long: `Ask every selected host who is connected to its WinRM ports, once or again and
-again for a time, and keep it: who was seen, first and last, in how many samples.
-wavelock assess, wavelock run and wavelock serve add samples, too. Nothing on a
-host is changed.
+		Short: "Sample who is connected to 5985 and 5986 of the hosts",
+		Long: `Ask every selected host who is connected to its WinRM ports, once or for a time,
+and keep who was seen, first and last, in how many samples. Nothing on a host is
+changed. assess, run and serve add samples, too.
 
-A census says that none was seen in so many samples, never that nobody is there; a
-host that was never sampled is unknown. A client that was seen on HTTP and never
-on HTTPS blocks the removal of HTTP (client-not-moved).`,
+A census says that none was seen in so many samples, never that nobody is there.
+A client seen on HTTP and never on HTTPS blocks its removal (client-not-moved).`,
 		Example: "  wavelock census --for 8h --every 1m\n  wavelock census --show -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(a.config)
@@ -38,9 +36,9 @@ on HTTPS blocks the removal of HTTP (client-not-moved).`,
 		},
 	}
 	f := c.Flags()
-	f.DurationVar(&o.For, "for", 0, "how long to sample (default: once)")
-	f.DurationVar(&o.Every, "every", o.Every, "time from the beginning of one sample to that of the next")
-	f.BoolVar(&o.Show, "show", false, "sample nothing; show what is known")
+	f.DurationVar(&o.For, "for", 0, "sample for that `TIME` (default: once)")
+	f.DurationVar(&o.Every, "every", o.Every, "`TIME` from one sample's beginning to the next one's")
+	f.BoolVar(&o.Show, "show", false, "sample nothing, show what is known")
 	return c
 }
 

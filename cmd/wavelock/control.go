@@ -89,14 +89,16 @@ func newWord(a *app, c *cobra.Command, said string, w func(why *string) word) *c
 		_, err := fmt.Fprintf(a.out, said+"\n", args[0])
 		return err
 	}
-	c.Flags().StringVar(&why, "why", "", "reason, for the journal")
+	c.Flags().StringVar(&why, "why", "", "`REASON`, for the journal")
 	return c
 }
 
 func newPause(a *app) *cobra.Command {
 	return newWord(a, &cobra.Command{
-		Use:     "pause CAMPAIGN",
-		Short:   "Start nothing new; what is in flight ends, failed hosts are still put back",
+		Use:   "pause CAMPAIGN",
+		Short: "Begin nothing new; what is in flight ends",
+		Long: `Begin nothing new on any host. What is in flight ends, and hosts that failed are
+still put back. wavelock resume lifts it.`,
 		Example: "  wavelock pause spring --why 'change freeze'",
 	}, "%s is paused", func(why *string) word { return plain(rollout.EvPaused, why) })
 }
@@ -105,9 +107,8 @@ func newResume(a *app) *cobra.Command {
 	return newWord(a, &cobra.Command{
 		Use:   "resume CAMPAIGN",
 		Short: "Lift a pause, or go on after a halted wave",
-		Long: `Lift a pause, or go on after a wave that was halted and put back. The halted
-wave stays as it is: its hosts are left for another plan. The campaign itself is
-worked on by wavelock run.`,
+		Long: `Lift a pause, or go on after a wave that was halted and put back; the hosts of
+that wave are left for another plan. wavelock run does the work.`,
 		Example: "  wavelock resume spring && wavelock run spring.json",
 	}, "%s goes on with wavelock run", resumption)
 }
@@ -123,9 +124,12 @@ func resumption(why *string) word {
 
 func newAbort(a *app) *cobra.Command {
 	return confirmed(a, "End", newWord(a, &cobra.Command{
-		Use:     "abort CAMPAIGN",
-		Short:   "End a campaign where it is: hosts that failed are put back, hosts that passed stay",
-		Example: "  wavelock abort spring --why 'superseded by summer'",
+		Use:   "abort CAMPAIGN",
+		Short: "End a campaign where it is; failed hosts are put back",
+		Long: `End a campaign where it is. Hosts that failed are put back, hosts that passed
+stay as they are; wavelock run does what is left to do. For all of them:
+rollback.`,
+		Example: "  wavelock abort spring --why 'superseded by summer' && wavelock run spring.json",
 	}, "%s is aborted; wavelock run brings it to its end", func(why *string) word { return plain(rollout.EvAborted, why) }))
 }
 
@@ -133,7 +137,7 @@ func newAbort(a *app) *cobra.Command {
 // command has thought.
 func confirmed(a *app, what string, c *cobra.Command) *cobra.Command {
 	var yes bool
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask for a confirmation")
 	do := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		f, ok := a.in.(*os.File)
@@ -151,9 +155,11 @@ func confirmed(a *app, what string, c *cobra.Command) *cobra.Command {
 
 func newRollback(a *app) *cobra.Command {
 	return confirmed(a, "Put back every host of", newWord(a, &cobra.Command{
-		Use:     "rollback CAMPAIGN",
-		Short:   "Put every host that the campaign touched back to its before-image",
-		Example: "  wavelock rollback spring --why 'a vendor needs 5985' && wavelock run spring.json",
+		Use:   "rollback CAMPAIGN",
+		Short: "Put back every host that a campaign touched",
+		Long: `Put every host that the campaign touched back to its before-image: the HTTP
+listener first, then what was added goes. wavelock run does it.`,
+		Example: "  wavelock rollback spring --why 'vendor needs 5985' && wavelock run spring.json",
 	}, "%s is put back by wavelock run", takeBack))
 }
 
@@ -168,17 +174,16 @@ func newApprove(a *app) *cobra.Command {
 	var ticket string
 	c := newWord(a, &cobra.Command{
 		Use:   "approve CAMPAIGN",
-		Short: "Approve a campaign's plan by its hash, or one wave that waits for it",
-		Long: `Approve the plan that the journal has, or one of its waves. The journal keeps who
-approved it, when, why, the change ticket and the hash of the plan. Where the
-policy asks for a second person, waves that remove HTTP have to be approved by
-somebody else than the plan. An approval that was not made use of within
-policy.approval_for has expired.`,
+		Short: "Approve a plan by its hash, or one wave that waits for it",
+		Long: `Approve the plan that the journal has, or one of its waves. The journal keeps
+who, when, why, the ticket and the plan's hash. With policy.second_person, waves
+that remove HTTP want another person than the plan. What was not made use of
+within policy.approval_for has expired.`,
 		Example: `  wavelock approve spring --ticket CHG0042
   wavelock approve spring --wave 3 --ticket CHG0042 --why 'canaries were quiet'`,
 	}, "%s is approved", func(why *string) word { return approvalWith(&wave, why, &ticket) })
-	c.Flags().StringVar(&ticket, "ticket", "", "change ticket, for the journal")
-	c.Flags().IntVar(&wave, "wave", 0, "number of the wave, from 1; without it the plan itself")
+	c.Flags().StringVar(&ticket, "ticket", "", "change `TICKET`, for the journal")
+	c.Flags().IntVar(&wave, "wave", 0, "`NUMBER` of the wave, from 1 (default: the plan itself)")
 	return c
 }
 

@@ -22,25 +22,24 @@ import (
 func newDemo(a *app) *cobra.Command {
 	o := demoOptions{Hosts: 40, Seed: 1}
 	c := &cobra.Command{
-		Use: "demo", GroupID: "try", Args: exactly(),
-		Short: "Do the whole job on a simulated domain: no server, no root, no network",
-		Long: `Start a simulated domain on loopback and move it to HTTPS with the commands that
-a real domain gets: discover, assess, plan, run, resume, verify, report. One wave
-meets a fault, is halted at its error budget and put back; on one host 5986 is
-cut and the controller killed, and 5985 comes back by itself; others wait, are
-deferred or refused, each with its reason.
+		Use: "demo", GroupID: "begin", Args: exactly(),
+		Short: "Do the whole job on a simulated domain: no server, no root",
+		Long: `Move a simulated domain on loopback to HTTPS, with the commands that a real one
+gets. One wave meets a fault, is halted and put back; on one host 5986 is cut
+and the controller killed, and 5985 comes back by itself; others wait or are
+refused.
 
-What is said is checked against the simulated computers themselves. The exit
-status is 0 only if all of it is true.`,
+What is said is checked against the simulated computers. Exit code 0 says that
+all of it is true.`,
 		Example: "  wavelock demo\n  wavelock demo --hosts 200 --serve",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), o) },
 	}
 	f := c.Flags()
-	f.IntVar(&o.Hosts, "hosts", o.Hosts, "simulated computers, 20 at least")
-	f.Uint64Var(&o.Seed, "seed", o.Seed, "decides who is a canary and who meets a fault")
-	f.DurationVar(&o.Latency, "latency", 0, "delay of every answer of a computer")
-	f.BoolVar(&o.Serve, "serve", false, "keep the lab and the dashboard up until interrupted")
-	f.StringVar(&o.Dir, "dir", "", "keep the files here (default: a temporary folder)")
+	f.IntVar(&o.Hosts, "hosts", o.Hosts, "`NUMBER` of simulated computers, 20 at least")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "`NUMBER` that decides who is a canary and who meets a fault")
+	f.DurationVar(&o.Latency, "latency", 0, "delay every answer of a computer by that `TIME`")
+	f.BoolVar(&o.Serve, "serve", false, "keep the lab and the dashboard up until Ctrl-C")
+	f.StringVar(&o.Dir, "dir", "", "`FOLDER` for the files (default: one that is removed)")
 	return c
 }
 

@@ -15,12 +15,12 @@ func newDiscover(a *app) *cobra.Command {
 	templates := false
 	c := &cobra.Command{
 		Use: "discover", GroupID: "look", Args: exactly(),
-		Short: "List the domain's computers, CAs and templates from the directory",
-		Long: `List the selected computers, the certification authorities and their templates.
-Only LDAP is asked: no computer is touched, nothing is changed.
+		Short: "List the domain's computers, CAs and templates",
+		Long: `List the selected computers and the certification authorities. Only the
+directory is asked: no computer is touched.
 
-With --templates the table is of the templates: what for, how long, which key, who
-names the holder, who may enroll, and whether hosts could get a certificate by it.`,
+With --templates the table is of the templates: what for, how long, which key,
+who names the holder, who may enroll, and whether hosts could get one by it.`,
 		Example: "  wavelock discover\n  wavelock discover -o csv > computers.csv\n  wavelock discover --templates",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(a.config)
@@ -30,7 +30,7 @@ names the holder, who may enroll, and whether hosts could get a certificate by i
 			return a.discover(c.Context(), cfg, templates)
 		},
 	}
-	c.Flags().BoolVar(&templates, "templates", false, "list the templates instead of the computers")
+	c.Flags().BoolVar(&templates, "templates", false, "list the templates, not the computers")
 	return c
 }
 

@@ -15,10 +15,12 @@ func newDoctor(a *app) *cobra.Command {
 	var host string
 	c := &cobra.Command{
 		Use: "doctor", GroupID: "begin", Args: exactly(),
-		Short: "Check every prerequisite: what holds, what does not, and what to do next",
+		Short: "Check every prerequisite, and say what to do next",
 		Long: `Check what a rollout needs: the database, DNS, LDAP and its TLS, the clocks,
-Kerberos, the rights in the directory, the template, the CA, and both ports of one
-host. Nothing is changed. Ends with 9 when something fails; warnings do not count.`,
+Kerberos, the rights in the directory, the template, the CA, and both ports of
+one host. Nothing is changed.
+
+Exit code 9 says that something fails; warnings do not count.`,
 		Example: "  wavelock doctor\n  wavelock doctor --host web01.corp.example",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(a.config)
@@ -28,7 +30,7 @@ host. Nothing is changed. Ends with 9 when something fails; warnings do not coun
 			return a.doctor(c.Context(), cfg, host)
 		},
 	}
-	c.Flags().StringVar(&host, "host", "", "host to try (default: the first one selected)")
+	c.Flags().StringVar(&host, "host", "", "`HOST` to try (default: the first one selected)")
 	_ = c.RegisterFlagCompletionFunc("host", a.completeHosts()) // the flag is there
 	return c
 }

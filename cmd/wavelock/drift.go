@@ -15,13 +15,13 @@ func newDrift(a *app) *cobra.Command {
 	var accept, why string
 	c := &cobra.Command{
 		Use: "drift", GroupID: "look", Args: exactly(),
-		Short: "Hosts that are not as a campaign left them",
+		Short: "List the hosts that are not as a campaign left them",
 		Long: `List the hosts that left the state in which a campaign, or the first look, found
-them: HTTP is back, Group Policy made it again, the HTTPS listener is gone, it has
-another certificate, its firewall rule lets more addresses in. wavelock assess
-looks for drift, and wavelock serve with observe.every does so on a schedule.
+them: HTTP is back, the HTTPS listener is gone or has another certificate, its
+firewall rule lets more addresses in. assess looks for drift; serve does so on a
+schedule, with observe.every.
 
-With --accept the present state of a host becomes what it is held to. Nothing on
+With --accept the present state of a host becomes what it is held to; nothing on
 the host is changed.`,
 		Example: "  wavelock drift\n  wavelock drift --accept web01 --why 'a vendor needs 5985'",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -40,8 +40,8 @@ the host is changed.`,
 			return a.listDrift(c.Context(), j)
 		},
 	}
-	c.Flags().StringVar(&accept, "accept", "", "host whose present state is accepted")
-	c.Flags().StringVar(&why, "why", "", "reason, kept in the journal")
+	c.Flags().StringVar(&accept, "accept", "", "`HOST` whose present state is accepted")
+	c.Flags().StringVar(&why, "why", "", "`REASON`, for the journal")
 	_ = c.RegisterFlagCompletionFunc("accept", a.completeHosts()) // the flag is there
 	return c
 }

@@ -13,9 +13,9 @@ import (
 
 func newExplain(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "explain [CODE]", GroupID: "help", Args: cobra.MaximumNArgs(1),
-		Short:   "What a reason code means, and what to do about it",
-		Long:    "Print what a reason code means and what to do about it. Without a code, list all.",
+		Use: "explain [CODE]", GroupID: "help", Args: atMost("a reason code"),
+		Short:   "Explain a reason code, and what to do about it",
+		Long:    "Explain what a reason code means and what to do about it. Without one, list all.",
 		Example: "  wavelock explain gpo-owned-listener\n  wavelock explain -o json",
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			var codes []string

@@ -13,7 +13,7 @@ import (
 var guideFiles embed.FS
 
 // guideTopics are the pages of guide/, in reading order.
-var guideTopics = []string{"rights", "rollout", "security", "clients", "troubleshooting", "configuration", "operations", "journal", "architecture", "limits"}
+var guideTopics = []string{"rights", "rollout", "security", "clients", "troubleshooting", "configuration", "operations", "journal", "scripts", "architecture", "limits"}
 
 // guidePage is a page as it is in the repository.
 type guidePage struct {
@@ -37,8 +37,8 @@ func readGuide() ([]guidePage, error) {
 
 func newGuide(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "guide [TOPIC]", GroupID: "help", Args: cobra.MaximumNArgs(1),
-		Short:   "The guide: rights, roll-out, security operations, clients, troubleshooting",
+		Use: "guide [TOPIC]", GroupID: "help", Args: atMost("a topic"),
+		Short:   "Print the guide: rights, roll-out, security, clients, scripts",
 		Long:    "Print a page of the guide. Without a topic, list the pages.",
 		Example: "  wavelock guide rights\n  wavelock guide rollout | less",
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -150,6 +150,12 @@ func TestGuideListsTheCommands(t *testing.T) {
 	current(t, readme, between(t, readFile(t, readme), "<!-- commands: go test ./cmd/wavelock -run TestGuide -update -->", "<!-- /commands -->", b.String()))
 }
 
+// TestGuideListsTheExitCodes keeps the page for scripts what the program's own list says.
+func TestGuideListsTheExitCodes(t *testing.T) {
+	file := guideFile("scripts")
+	current(t, file, between(t, readFile(t, file), "<!-- exit codes: go test ./cmd/wavelock -run TestGuide -update -->", "<!-- /exit codes -->", "\n"+exitTable()))
+}
+
 // TestGuideLinksLead follows every link of the README to a file of the repository.
 func TestGuideLinksLead(t *testing.T) {
 	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readFile(t, readme), -1) {

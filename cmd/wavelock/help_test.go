@@ -15,8 +15,6 @@ import (
 func commands(t *testing.T) []*cobra.Command {
 	t.Helper()
 	root := newRoot(newApp(strings.NewReader(""), io.Discard, io.Discard))
-	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd("")
 	var all []*cobra.Command
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
@@ -32,18 +30,9 @@ func commands(t *testing.T) []*cobra.Command {
 	return all
 }
 
-// theirs are commands that cobra brings.
-func theirs(c *cobra.Command) bool {
-	path := c.CommandPath()
-	return strings.HasPrefix(path, "wavelock completion") || strings.HasPrefix(path, "wavelock help")
-}
-
 func TestEveryCommandHelps(t *testing.T) {
 	t.Parallel()
 	for _, c := range commands(t) {
-		if theirs(c) {
-			continue
-		}
 		path := c.CommandPath()
 		if c.Short == "" || c.Example == "" {
 			t.Errorf("%s has short %q and example %q", path, c.Short, c.Example)
@@ -54,8 +43,16 @@ func TestEveryCommandHelps(t *testing.T) {
 		if c.Parent() != nil && c.Parent().Parent() == nil && c.GroupID == "" {
 			t.Errorf("%s is in no group", path)
 		}
-		for _, line := range strings.Split(c.Long+"\n"+c.Example, "\n") {
-			if n := utf8.RuneCountInString(line); n > 90 {
+		code, out, errs := wavelock(t, append(strings.Fields(path)[1:], "--help")...)
+		if code != exitOK || errs != "" || !strings.Contains(out, "\nExamples:\n") {
+			t.Errorf("%s --help ends with %d: %s%s", path, code, out, errs)
+		}
+		lines := strings.Split(strings.TrimRight(out, "\n"), "\n")
+		if most := 42; len(lines) > most && c.HasParent() || len(lines) > 66 {
+			t.Errorf("%s: the help has %d lines", path, len(lines))
+		}
+		for _, line := range lines {
+			if n := utf8.RuneCountInString(line); n > 80 {
 				t.Errorf("%s: a line of the help has %d columns: %s", path, n, line)
 			}
 		}
@@ -72,9 +69,6 @@ func TestEveryCommandHelps(t *testing.T) {
 func TestExamplesAreCommands(t *testing.T) {
 	t.Parallel()
 	for _, c := range commands(t) {
-		if theirs(c) {
-			continue
-		}
 		for _, line := range strings.Split(strings.ReplaceAll(c.Example, " | wavelock ", "\n  wavelock "), "\n") {
 			_, rest, _ := strings.Cut(line, "wavelock ")
 			rest, _, _ = strings.Cut(rest, " && ")
@@ -105,8 +99,12 @@ func TestManualPages(t *testing.T) {
 	if err != nil || !strings.Contains(string(page), `.SH EXAMPLE`) {
 		t.Errorf("%v\n%s", err, page)
 	}
+	front, err := os.ReadFile(filepath.Join(dir, "wavelock.1"))
+	if err != nil || !strings.Contains(string(front), ".SH EXIT STATUS") || !strings.Contains(string(front), "130") {
+		t.Errorf("the first page lists no exit status: %v\n%s", err, front)
+	}
 	pages, err := filepath.Glob(filepath.Join(dir, "wavelock*.1"))
-	if want := len(commands(t)) - 6; err != nil || len(pages) < want { // completion and help have none of their own
+	if want := len(commands(t)) - 2; err != nil || len(pages) < want { // help and the hidden service run have none
 		t.Errorf("%d pages, want %d at least, %v", len(pages), want, err)
 	}
 }
@@ -118,6 +116,18 @@ func TestCompletionScripts(t *testing.T) {
 		if code != exitOK || !strings.Contains(out, want) {
 			t.Errorf("%s: exit %d, no %q; %s", shell, code, want, errs)
 		}
+	}
+}
+
+func TestHelpOfWhatIsNoCommand(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"help", "asess"}, {"help", "run", "away"}, {"completion", "csh"}, {"completion"}} {
+		if code, out, errs := wavelock(t, args...); code != exitUsage || out != "" || !strings.Contains(errs, "wavelock: hint: ") {
+			t.Errorf("%v: exit %d, %q, %q", args, code, out, errs)
+		}
+	}
+	if code, out, _ := wavelock(t, "help", "journal", "verify"); code != exitOK || !strings.Contains(out, "wavelock journal verify [CAMPAIGN]") {
+		t.Errorf("exit %d: %s", code, out)
 	}
 }
 

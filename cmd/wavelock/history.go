@@ -18,10 +18,10 @@ import (
 func newJournal(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "journal", GroupID: "look", Args: exactly("verify, export or show"),
-		Short: "Check, copy and read the record of what was done; nothing is changed",
-		Long: `Every campaign's events are a chain: each has a SHA-256 hash over the hash before
-it and its own bytes. Write the hash of the last event (the head) down elsewhere,
-and nobody can change the record without its being seen.`,
+		Short: "Check, copy and read the record of what was done",
+		Long: `Every campaign's events are a chain: each has a SHA-256 hash over the hash
+before it and its own bytes. Write the hash of the last event (the head) down
+elsewhere, and nobody can change the record without its being seen.`,
 		Example: "  wavelock journal verify\n  wavelock journal export spring --out spring.jsonl\n  wavelock journal show web01",
 	}
 	c.AddCommand(newJournalVerify(a), newJournalExport(a), newJournalShow(a))
@@ -31,14 +31,14 @@ and nobody can change the record without its being seen.`,
 func newJournalVerify(a *app) *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
-		Use: "verify [CAMPAIGN]", Args: cobra.MaximumNArgs(1),
-		Short: "Walk the chains, and name the first event that is not what was written",
-		Long: `Walk the chain of one campaign, or of all, or of an exported file; where all are
-walked, the history of the coverage and the record of accesses, too. The first
-event that is not what was written is named. A record that was cut off at its end as a
-whole can be told only by a head that was written down elsewhere: --head.
+		Use: "verify [CAMPAIGN]", Args: atMost("the name of a campaign"),
+		Short: "Check the chains, and name the first event that was changed",
+		Long: `Check the chain of one campaign, of an exported file, or all there are: then
+also the history of the coverage and the record of accesses. The first event
+that is not what was written is named. That a record was cut off at its end
+shows only against a hash that was written down elsewhere: --head.
 
-Exit status 9 says that something was changed.`,
+Exit code 9 says that something was changed.`,
 		Example:           "  wavelock journal verify\n  wavelock journal verify spring --head 9f86d081884c7d65\n  wavelock journal verify --file spring.jsonl",
 		ValidArgsFunction: a.completeCampaigns(),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -53,8 +53,8 @@ Exit status 9 says that something was changed.`,
 			return a.withJournal(c.Context(), func(ctx context.Context, j *journal.Journal) error { return a.verifyChains(ctx, j, args, o) })
 		},
 	}
-	c.Flags().StringVar(&o.Head, "head", "", "hash of the last event as it was written down, or its beginning")
-	c.Flags().StringVar(&o.File, "file", "", "an exported journal instead of the database; - reads standard input")
+	c.Flags().StringVar(&o.Head, "head", "", "`HASH` of the last event as it was written down, or its beginning")
+	c.Flags().StringVar(&o.File, "file", "", "exported `FILE` instead of the database; - is standard input")
 	return c
 }
 
@@ -212,7 +212,7 @@ of the event, so an auditor can check the file without this program.`,
 			})
 		},
 	}
-	c.Flags().StringVar(&out, "out", "", "file to write (default: standard output)")
+	c.Flags().StringVar(&out, "out", "", "`FILE` to write (default: standard output)")
 	return c
 }
 
@@ -220,7 +220,7 @@ func newJournalShow(a *app) *cobra.Command {
 	var campaign string
 	c := &cobra.Command{
 		Use: "show HOST", Args: exactly("the name of a host"),
-		Short:             "Every event of one host, in all campaigns or in one",
+		Short:             "List every event of one host",
 		Example:           "  wavelock journal show web01\n  wavelock journal show web01.corp.example --campaign spring -o json",
 		ValidArgsFunction: a.completeHosts(),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -229,7 +229,7 @@ func newJournalShow(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&campaign, "campaign", "", "only of this campaign")
+	c.Flags().StringVar(&campaign, "campaign", "", "only of this `CAMPAIGN`")
 	_ = c.RegisterFlagCompletionFunc("campaign", a.completeCampaigns()) // the flag is there
 	return c
 }

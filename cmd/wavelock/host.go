@@ -17,10 +17,10 @@ import (
 func newHost(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "host NAME", GroupID: "look", Args: exactly("the name of a host"),
-		Short: "Everything about one computer: what is known, what blocks it, what would happen",
-		Long: `Tell what is known of one computer, what stands in its way, what a campaign with
-the present configuration would do to it, what campaigns have done to it, and
-what to do. It reads the local database only; wavelock assess looks anew.`,
+		Short: "Explain one computer: what is known, what blocks it, what to do",
+		Long: `Tell what is known of one computer, what stands in its way, what a campaign
+would do to it, what campaigns have done to it, and what to do. It reads the
+database only; wavelock assess looks anew.`,
 		Example:           "  wavelock host web01\n  wavelock host web01.corp.example -o json",
 		ValidArgsFunction: a.completeHosts(),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -21,31 +21,30 @@ func newInit(a *app) *cobra.Command {
 	var o initOptions
 	c := &cobra.Command{
 		Use: "init", GroupID: "begin", Args: exactly(),
-		Short: "Find the domain, try the credential, and write a commented wavelock.yaml",
-		Long: `Find the domain's controllers by DNS, log on, look at the CAs and templates, and
-write a configuration with comments. On a terminal you are asked for what is not
-given. Nothing in the domain is changed, and no secret is written: the file says
-where the password is, or that you are asked for it.`,
+		Short: "Find the domain, and write a commented wavelock.yaml",
+		Long: `Find the controllers by DNS, log on, look at the CAs and templates, and write a
+configuration with comments. On a terminal you are asked for what is missing.
+Nothing in the domain is changed, and no secret is written.`,
 		Example: `  wavelock init
-  wavelock init --domain corp.example --user 'CORP\svc-wavelock' --password-file pw
+  wavelock init --domain corp.example --user 'CORP\svc' --password-file pw
   wavelock init --kind kerberos --user svc@CORP.EXAMPLE --keytab svc.keytab`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.init(c.Context(), o) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.Domain, "domain", "", "DNS name of the domain (default: this computer's)")
-	f.StringVar(&o.Site, "site", "", "Active Directory site whose controllers are asked first")
-	f.StringVar(&o.Resolver, "resolver", "", "DNS server as ip:port (default: the system's)")
-	f.StringVar(&o.Kind, "kind", "ntlm", "ntlm, kerberos, or windows: the account that this program runs as")
-	f.StringVar(&o.User, "user", "", `CORP\name or name@corp.example`)
-	f.StringVar(&o.PasswordFile, "password-file", "", "file with the password")
-	f.StringVar(&o.PasswordEnv, "password-env", "", "environment variable with the password")
-	f.StringVar(&o.Keytab, "keytab", "", "Kerberos key table")
-	f.StringVar(&o.CCache, "ccache", "", "Kerberos credential cache")
-	f.StringVar(&o.Certificate, "hosts-certificate", "", "client certificate that the hosts are logged on to with, over HTTPS only (PEM)")
-	f.StringVar(&o.Key, "hosts-key", "", "its private key (PEM)")
-	f.StringVar(&o.CAFile, "ca-file", "", "PEM file with the root of the controllers' certificates (default: the system's roots)")
-	f.StringVar(&o.Template, "template", "", "certificate template (default: WinRMHTTPS, or the only one for servers)")
-	f.BoolVar(&o.Force, "force", false, "replace a configuration that is there")
+	f.StringVar(&o.Domain, "domain", "", "DNS `NAME` of it (default: this computer's)")
+	f.StringVar(&o.Site, "site", "", "`SITE` whose controllers are asked first")
+	f.StringVar(&o.Resolver, "resolver", "", "DNS server as `IP:PORT` (default: the system's)")
+	f.StringVar(&o.Kind, "kind", "ntlm", "ntlm, kerberos, or windows: who runs this")
+	f.StringVar(&o.User, "user", "", "`ACCOUNT` as CORP\\name or name@corp.example")
+	f.StringVar(&o.PasswordFile, "password-file", "", "`FILE` with the password")
+	f.StringVar(&o.PasswordEnv, "password-env", "", "environment `VARIABLE` with the password")
+	f.StringVar(&o.Keytab, "keytab", "", "Kerberos key table `FILE`")
+	f.StringVar(&o.CCache, "ccache", "", "Kerberos ticket cache `FILE`")
+	f.StringVar(&o.Certificate, "hosts-certificate", "", "log on to the hosts with this PEM `FILE`")
+	f.StringVar(&o.Key, "hosts-key", "", "PEM `FILE` with its private key")
+	f.StringVar(&o.CAFile, "ca-file", "", "root of the controllers' certificates, a PEM `FILE`")
+	f.StringVar(&o.Template, "template", "", "certificate template (default: WinRMHTTPS, else the only `NAME`)")
+	f.BoolVar(&o.Force, "force", false, "replace a file that is there")
 	_ = c.RegisterFlagCompletionFunc("kind", completeFrom("ntlm", "kerberos", "windows")) // the flag is there
 	_ = c.RegisterFlagCompletionFunc("template", a.completeTemplates())                   // so is this one
 	return c

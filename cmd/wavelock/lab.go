@@ -17,8 +17,8 @@ import (
 
 func newLab(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "lab", GroupID: "try",
-		Short: "A simulated domain to rehearse on",
+		Use: "lab", GroupID: "begin",
+		Short: "Run a simulated domain to rehearse on",
 		Long: `A simulated domain on this computer, to rehearse on: a directory, a CA, DNS and
 Windows computers that answer WS-Management.`,
 		Example: "  wavelock lab up --hosts 40 --dir lab",
@@ -32,7 +32,7 @@ Windows computers that answer WS-Management.`,
 func newLabFaults(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "faults", Args: exactly(),
-		Short:   "What can be wrong with a simulated computer",
+		Short:   "List what can be wrong with a simulated computer",
 		Long:    "List the faults that wavelock lab up --fault gives to simulated computers.",
 		Example: "  wavelock lab faults",
 		RunE: func(*cobra.Command, []string) error {
@@ -58,25 +58,22 @@ type labOptions struct {
 
 func newLabUp(a *app) *cobra.Command {
 	o := labOptions{Hosts: 40, Seed: 1, Dir: "lab"}
-	var names []string
-	for _, f := range machinetest.Faults {
-		names = append(names, string(f.Name))
-	}
 	c := &cobra.Command{
 		Use: "up", Args: exactly(),
-		Short: "Start a simulated domain and run it until interrupted",
-		Long: "Start a directory, a CA, a DNS server and Windows computers on loopback, and write\n" +
-			"wavelock.yaml, ca.pem and hosts.csv for them. Without --fault nothing is wrong.\nwavelock lab faults says what each fault is:\n\n" + fold(strings.Join(names, " "), 79, "  "),
+		Short: "Start a simulated domain, and run it until Ctrl-C",
+		Long: `Start a directory, a CA, a DNS server and Windows computers on loopback, and
+write wavelock.yaml, ca.pem and hosts.csv for them. Nothing is wrong with them
+unless --fault says so; wavelock lab faults lists what can be.`,
 		Example: "  wavelock lab up --hosts 100 --dir lab --fault wrong-certificate:2 &\n  cd lab && wavelock assess",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.labUp(c.Context(), o) },
 	}
 	f := c.Flags()
-	f.IntVar(&o.Hosts, "hosts", o.Hosts, "simulated computers")
-	f.Uint64Var(&o.Seed, "seed", o.Seed, "decides who meets a fault")
-	f.DurationVar(&o.Latency, "latency", 0, "delay of every answer of a computer")
-	f.StringVar(&o.Network, "network", "", "network that the computers' addresses are of, such as 10.66.0.0/20, routed to this system (default: loopback)")
-	f.StringVar(&o.Dir, "dir", o.Dir, "folder for the files")
-	f.StringArrayVar(&o.Faults, "fault", nil, "NAME:COUNT, may be given again")
+	f.IntVar(&o.Hosts, "hosts", o.Hosts, "`NUMBER` of simulated computers")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "`NUMBER` that decides who meets a fault")
+	f.DurationVar(&o.Latency, "latency", 0, "delay every answer of a computer by that `TIME`")
+	f.StringVar(&o.Network, "network", "", "`NETWORK` of the computers' addresses, such as 10.66.0.0/20, routed to this system (default: loopback)")
+	f.StringVar(&o.Dir, "dir", o.Dir, "`FOLDER` for the files")
+	f.StringArrayVar(&o.Faults, "fault", nil, "fault `NAME:COUNT`; again for more")
 	var choices []string
 	for _, fault := range machinetest.Faults {
 		choices = append(choices, string(fault.Name)+":1\t"+fault.Doc)

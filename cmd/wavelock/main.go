@@ -44,22 +44,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitCode(err)
 }
 
-// The exit codes, as the help of the root command lists them.
-const (
-	exitOK          = 0
-	exitError       = 1
-	exitUsage       = 2  // flags or configuration
-	exitWaiting     = 3  // the campaign is not over: hosts wait for something else, or a person has to act
-	exitHalted      = 4  // an error budget was used up
-	exitLogon       = 5  // credentials were refused
-	exitUnreachable = 6  // the directory could not be reached or trusted
-	exitBusy        = 7  // another process runs the campaign
-	exitPlan        = 8  // the plan is not the one that was approved
-	exitFindings    = 9  // verify found hosts that are not as they should be
-	exitWarnings    = 10 // an audit found warnings, and nothing worse
-	exitInterrupted = 130
-)
-
 // coded is an error that knows its exit code.
 type coded struct {
 	error

@@ -101,7 +101,7 @@ func TestBadInput(t *testing.T) {
 		"no way back is no policy":                       {good + "policy: {undo_after: 0s}\n", []string{"assess"}, exitUsage, "undo_after"},
 		"a plan that is not there is named":              {good, []string{"run", "nowhere.json"}, exitUsage, "nowhere.json"},
 		"the dashboard does not listen to the network":   {good, []string{"serve", "--listen", "0.0.0.0:1"}, exitUsage, "no authentication"},
-		"an unknown output is refused":                   {good, []string{"report", "-o", "xml"}, exitUsage, "table, json or csv"},
+		"an unknown output is refused":                   {good, []string{"report", "-o", "xml"}, exitUsage, "table, json, yaml or csv"},
 		"a missing argument is named":                    {good, []string{"pause"}, exitUsage, "the name of a campaign"},
 		"an unknown fault of the lab is refused":         {good, []string{"lab", "up", "--fault", "gremlins:2"}, exitUsage, "gremlins"},
 		"a password nobody can be asked for is an error": {good, []string{"discover"}, exitUsage, "no password"},

@@ -16,10 +16,11 @@ func newPlan(a *app) *cobra.Command {
 	o := planOptions{Out: "plan.json"}
 	c := &cobra.Command{
 		Use: "plan", GroupID: "roll", Args: exactly(),
-		Short: "Decide who is moved, in which order, how much at once; nothing is changed",
-		Long: `Plan the hosts that the configuration selects now, from what assess saw, and write
-a file with its hash. The hash is what is approved: wavelock run refuses a file
-that differs from it. The same observations and seed give the same waves.`,
+		Short: "Decide who is moved, in which order, how much at once",
+		Long: `Plan the hosts that the configuration selects, from what wavelock assess saw,
+and write a file with its hash. The hash is what is approved: wavelock run
+refuses a file that differs from it. The same observations and seed give the
+same waves.`,
 		Example: "  wavelock plan --out spring.json --name spring\n  wavelock plan --goal secure --seed 7",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(a.config)
@@ -30,10 +31,10 @@ that differs from it. The same observations and seed give the same waves.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Out, "out", o.Out, "file to write")
-	f.StringVar(&o.Name, "name", "", "name of the campaign (default: the file's name)")
-	f.Uint64Var(&o.Seed, "seed", 1, "decides who is a canary")
-	f.StringVar(&o.Goal, "goal", "", "secure, close, renew or restore (default: from the configuration)")
+	f.StringVar(&o.Out, "out", o.Out, "`FILE` to write")
+	f.StringVar(&o.Name, "name", "", "`NAME` of the campaign (default: the file's)")
+	f.Uint64Var(&o.Seed, "seed", 1, "`NUMBER` that decides who is a canary")
+	f.StringVar(&o.Goal, "goal", "", "`GOAL`: secure, close, renew or restore (default: from the configuration)")
 	_ = c.RegisterFlagCompletionFunc("goal", completeFrom("secure", "close", "renew", "restore")) // the flag is there
 	return c
 }

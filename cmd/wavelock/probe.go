@@ -20,27 +20,25 @@ func newProbe(a *app) *cobra.Command {
 	var o probeOptions
 	c := &cobra.Command{
 		Use: "probe HOST...", GroupID: "look", Args: probeArgs(&o),
-		Short: "Prove HTTPS of some hosts from this computer, whichever it is",
-		Long: `Make the proof that a campaign makes, from here: a new connection to 5986, the
-chain to the enterprise roots, name, usage, dates, the same certificate presented,
-configured and bound, and an authenticated call that the host itself answers. A
-proof from the controller is none for its users: network rules often let only
-5985 pass. Run it where the host's clients are.
+		Short: "Prove HTTPS of some hosts, from any computer",
+		Long: `Make the proof that a campaign makes, from here: a new connection to 5986,
+chain, name, usage, dates, the same certificate presented, configured and bound,
+and an authenticated call. Run it where the host's clients are: a proof from the
+controller is none for its users, since networks often let only 5985 pass.
 
-It needs no database. With --ca-file it needs no configuration either: --user
-names the account, whose password is asked for or read from --password-file; on
-Windows it is whoever runs it. The account needs rights to read the listener.
-Nothing is changed. Ends with 9 when a host could not be proved.
+It needs no database, and with --ca-file no configuration. The account needs the
+right to read the listener. Nothing is changed.
 
-With --report the proofs are kept in a file, too. Where the journal is, --accept takes
-the file: the client is no obstacle (client-not-moved) any more for these hosts. The
-file carries no signature; it counts on the word of who takes it, which is recorded
-with --why. It is taken only for clients that the census has seen on HTTP, under the
-address that the host itself saw, for the certificate that it still has, and for a week.`,
+--report keeps the proofs in a file. Where the journal is, --accept takes it:
+the client no longer blocks these hosts (client-not-moved). The file carries no
+signature; it counts on the word of who takes it, for a week, for clients that
+the census saw on HTTP, and for the certificate that the host still has.
+
+Exit code 9 says that a host could not be proved, or a proof was not taken.`,
 		Example: "  wavelock probe web01.corp.example\n" +
 			"  wavelock probe web01.corp.example --ca-file root.pem --user 'CORP\\ann'\n" +
 			"  wavelock probe web01.corp.example --ca-file root.pem --report backup01.json\n" +
-			"  wavelock probe --accept backup01.json --why 'tried on the backup server by its owner'",
+			"  wavelock probe --accept backup01.json --why 'tried by its owner'",
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.Accept != "" {
 				return a.acceptProbes(c.Context(), o.Accept, o.Why)
@@ -49,14 +47,14 @@ address that the host itself saw, for the certificate that it still has, and for
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.CAFile, "ca-file", "", "PEM file of the enterprise roots; no configuration is read")
-	f.StringVar(&o.User, "user", "", "with --ca-file: CORP\\name (default on Windows: who runs it)")
-	f.StringVar(&o.PasswordFile, "password-file", "", "with --ca-file: file with the password (default: it is asked for)")
-	f.StringVar(&o.Resolver, "resolver", "", "with --ca-file: DNS server as ip:port (default: the system's)")
-	f.StringVar(&o.Report, "report", "", "new file to keep the proofs in")
-	f.StringVar(&o.Accept, "accept", "", "file of --report, to be taken into the journal")
-	f.StringVar(&o.Why, "why", "", "with --accept: who tried, and why that is believed")
-	f.IntVar(&o.Port, "port", 0, "of HTTPS (default 5986)")
+	f.StringVar(&o.CAFile, "ca-file", "", "PEM `FILE` of the enterprise roots; no configuration is read")
+	f.StringVar(&o.User, "user", "", "with --ca-file: `ACCOUNT` as CORP\\name (default on Windows: who runs it)")
+	f.StringVar(&o.PasswordFile, "password-file", "", "with --ca-file: `FILE` with the password (default: you are asked)")
+	f.StringVar(&o.Resolver, "resolver", "", "with --ca-file: DNS server as `IP:PORT` (default: the system's)")
+	f.StringVar(&o.Report, "report", "", "new `FILE` to keep the proofs in")
+	f.StringVar(&o.Accept, "accept", "", "`FILE` of --report, to be taken into the journal")
+	f.StringVar(&o.Why, "why", "", "with --accept: `REASON`, who tried it and why that is believed")
+	f.IntVar(&o.Port, "port", 0, "`PORT` of HTTPS (default 5986)")
 	return c
 }
 

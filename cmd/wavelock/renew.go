@@ -21,16 +21,13 @@ func newRenew(a *app) *cobra.Command {
 	var o renewOptions
 	c := &cobra.Command{
 		Use: "renew [HOST...]", GroupID: "roll", Args: cobra.ArbitraryArgs,
-		Short: "Give HTTPS listeners their next certificate before the old one ends",
-		Long: `Look at every selected host, or those that are named, and give those their next
-certificate whose listener needs one: it ends soon (policy.renew_before, else a
-third of its life), the CA revoked it (which is asked unless policy.revocation is off),
-autoenrollment has put another beside it or taken it away, or http.sys has another
-than the listener. A fit certificate in the host's store is bound; where there is
-none, one is asked for by the host's route. Each is proved.
+		Short: "Give HTTPS listeners their next certificate in time",
+		Long: `Give those of the selected or named hosts their next certificate whose listener
+needs one: it ends soon (policy.renew_before), it is revoked, autoenrollment put
+another beside it or took it away, or http.sys has another than the listener. A
+fit certificate in the host's store is bound, else one is asked for.
 
-It is a campaign like any other, with waves, journal, error budget and approval.
-Where HTTP is gone, the undo on the host is armed before the listener is touched.`,
+It is a campaign like any other: waves, journal, error budget, approval, proof.`,
 		Example: "  wavelock renew --dry-run\n  wavelock renew --yes\n  wavelock renew web01.corp.example",
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
@@ -43,9 +40,9 @@ Where HTTP is gone, the undo on the host is armed before the listener is touched
 	}
 	f := c.Flags()
 	f.BoolVar(&o.Yes, "yes", false, "approve the renewals without being asked")
-	f.BoolVar(&o.DryRun, "dry-run", false, "say what is due, and do nothing")
+	f.BoolVar(&o.DryRun, "dry-run", false, "say what is due, do nothing")
 	f.BoolVar(&o.Stay, "stay", false, "keep running while hosts wait for their CA or the network")
-	f.StringVar(&o.Name, "name", "", "name of the campaign (default: renew and the time)")
+	f.StringVar(&o.Name, "name", "", "`NAME` of the campaign (default: renew and the time)")
 	return c
 }
 

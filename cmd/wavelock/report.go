@@ -17,12 +17,12 @@ func newReport(a *app) *cobra.Command {
 	var o reportOptions
 	c := &cobra.Command{
 		Use: "report", GroupID: "look", Args: exactly(),
-		Short: "Coverage of HTTPS over all known hosts, by class and OU; as a file, evidence",
-		Long: `Report the coverage, by class and OU. With --out it is written to a file that an
-auditor can keep: HTML (one file, ready to print), CSV or JSON, by the name's
-ending, each with the time, the hash of every campaign's plan and the heads of
-the hash chains. --at asks for a past date. --verify holds such a file against the
-journal and ends with 9 when it does not fit.`,
+		Short: "Report the coverage of HTTPS; as a file, evidence",
+		Long: `Report the coverage of all known hosts, by class and OU. With --out it is a file
+for an auditor: HTML (ready to print), CSV or JSON by its ending, with the time,
+the hash of every plan and the heads of the hash chains.
+
+Exit code 9 says that a file does not fit the journal (--verify).`,
 		Example: `  wavelock report
   wavelock report --out 2026-03.html --at 2026-03-31
   wavelock report --verify 2026-03.html
@@ -40,9 +40,9 @@ journal and ends with 9 when it does not fit.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.out, "out", "", "file to write: .html, .csv or .json")
-	f.StringVar(&o.at, "at", "", "a past day like 2026-03-31 (its end, UTC) or a time like 2026-03-31T12:00:00Z")
-	f.StringVar(&o.verify, "verify", "", "file to hold against the journal")
+	f.StringVar(&o.out, "out", "", "`FILE` to write: .html, .csv or .json")
+	f.StringVar(&o.at, "at", "", "past `DAY` like 2026-03-31 (its end, UTC), or a time like 2026-03-31T12:00:00Z")
+	f.StringVar(&o.verify, "verify", "", "`FILE` to hold against the journal")
 	f.BoolVar(&o.schema, "schema", false, "print the JSON schema of a report, and end")
 	c.MarkFlagsMutuallyExclusive("out", "verify", "schema")
 	c.MarkFlagsMutuallyExclusive("at", "verify", "schema")

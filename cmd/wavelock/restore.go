@@ -15,13 +15,11 @@ func newRestore(a *app) *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
 		Use: "restore HOST...", GroupID: "roll", Args: cobra.MinimumNArgs(1),
-		Short: "Put hosts back from the before-image that each keeps of itself",
+		Short: "Put hosts back from the before-image that each keeps",
 		Long: `Put hosts back to what they were before wavelock first wrote to them, from the
 before-image in their own registry: the HTTP listener first, then what was added
-goes. It needs nothing of an earlier database, which may be lost. What is done is
-kept in the database of the configuration as a campaign of its own.
-
-Where the database is there, wavelock rollback puts a whole campaign back.`,
+goes. It is for when the database is lost; what is done is kept in the new one
+as a campaign. Where the database is there, rollback puts a whole campaign back.`,
 		Example:           "  wavelock restore web01.corp.example web02.corp.example --from-host",
 		ValidArgsFunction: a.completeHosts(),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -36,7 +34,7 @@ Where the database is there, wavelock rollback puts a whole campaign back.`,
 		},
 	}
 	c.Flags().BoolVar(&fromHost, "from-host", false, "use the before-image that each host keeps")
-	c.Flags().BoolVar(&o.Yes, "yes", false, "do it without being asked")
+	c.Flags().BoolVar(&o.Yes, "yes", false, "approve it without being asked")
 	return c
 }
 

@@ -55,17 +55,10 @@ func newRoot(a *app) *cobra.Command {
 		Use:   "wavelock",
 		Short: "Move a Windows domain from WinRM over HTTP to HTTPS, without locking anybody out",
 		Long: `wavelock moves a Windows domain's remote management from WinRM over HTTP (5985)
-to WinRM over HTTPS (5986): it finds the computers over LDAP, gets each a machine
-certificate, creates the HTTPS listener, proves from outside that it works, and
-then removes HTTP in waves. The undo of that removal runs on the host itself.
-
-EXIT STATUS
-  0  done                                  5  credentials were refused
-  1  an error                              6  the directory is unreachable or untrusted
-  2  wrong flags or configuration          7  another process runs the campaign
-  3  hosts wait, or a person has to act    8  the plan is not the approved one
-  4  an error budget was used up           9  verify, doctor or audit found something
-  10  audit found warnings only            130  interrupted; run again to go on`,
+to WinRM over HTTPS (5986): it finds the computers over LDAP, gets each a
+machine certificate, creates the HTTPS listener, proves from outside that it
+works, and then removes HTTP in waves. The undo of that removal runs on the host
+itself.`,
 		Example: `  wavelock demo                      the whole job on a simulated domain
   wavelock assess                    look at every host; nothing is changed
   wavelock plan --out plan.json      who, in which order, how much at once
@@ -78,8 +71,9 @@ EXIT STATUS
 		SuggestionsMinimumDistance: 2,
 		Version:                    versionString(),
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			a.noColor = a.noColor || !c.Flag("no-color").Changed && colorless()
 			switch a.output {
-			case "table", "json", "csv":
+			case "table", "json", "yaml", "csv":
 				return nil
 			case "sarif":
 				if c.Annotations[sarifAllowed] != "" {
@@ -87,56 +81,35 @@ EXIT STATUS
 				}
 				return failWith(exitUsage, "wavelock pki audit writes it", "%s has no SARIF output", c.CommandPath())
 			}
-			return failWith(exitUsage, "use table, json or csv", "--output %q is unknown", a.output)
+			return failWith(exitUsage, "use table, json, yaml or csv", "--output %q is unknown", a.output)
 		},
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.config, "config", "wavelock.yaml", "configuration file")
-	f.StringVarP(&a.output, "output", "o", "table", "table, json or csv")
-	_ = root.RegisterFlagCompletionFunc("output", completeFrom("table", "json", "csv")) // the flag is there
-	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
+	f.StringVar(&a.config, "config", "wavelock.yaml", "configuration `FILE`")
+	f.StringVarP(&a.output, "output", "o", "table", "`FORMAT`: table, json, yaml or csv")
+	_ = root.RegisterFlagCompletionFunc("output", completeFrom("table", "json", "yaml", "csv")) // the flag is there
+	f.BoolVar(&a.noColor, "no-color", false, "no colours, like NO_COLOR, CLICOLOR=0 and TERM=dumb")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, only results and errors")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done, to standard error")
+	f.BoolP("help", "h", false, "print this help")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%w", err)
 	})
 	root.AddGroup(&cobra.Group{ID: "begin", Title: "Begin:"},
-		&cobra.Group{ID: "look", Title: "Look (nothing is changed):"},
+		&cobra.Group{ID: "look", Title: "Look (no host is changed):"},
 		&cobra.Group{ID: "roll", Title: "Roll out:"},
-		&cobra.Group{ID: "try", Title: "Try it:"},
-		&cobra.Group{ID: "help", Title: "Understand it:"})
-	root.SetHelpCommandGroupID("help")
-	root.SetCompletionCommandGroupID("help")
+		&cobra.Group{ID: "help", Title: "Understand:"})
+	root.SetUsageTemplate(usageTemplate)
+	help := newHelp()
+	root.SetHelpCommand(help)
+	root.InitDefaultVersionFlag()
+	root.Flag("version").Usage = "print the version"
 	root.AddCommand(
-		newInit(a),
-		newDoctor(a),
-		newService(a),
-		newDiscover(a),
-		newPKI(a),
-		newAssess(a),
-		newCensus(a),
-		newDrift(a),
-		newProbe(a),
-		newVerify(a),
-		newReport(a),
-		newServe(a),
-		newStatus(a),
-		newHost(a),
-		newExplain(a),
-		newGuide(a),
-		newJournal(a),
-		newMan(a),
-		newPlan(a),
-		newRun(a), newWorker(a),
-		newRenew(a),
-		newPause(a),
-		newResume(a),
-		newAbort(a),
-		newApprove(a),
-		newRollback(a),
-		newRestore(a),
-		newDemo(a),
-		newLab(a),
+		newDemo(a), newLab(a), newInit(a), newDoctor(a),
+		newDiscover(a), newPKI(a), newAssess(a), newCensus(a), newHost(a), newStatus(a), newVerify(a), newProbe(a), newDrift(a),
+		newReport(a), newJournal(a), newServe(a), newService(a),
+		newPlan(a), newApprove(a), newRun(a), newWorker(a), newPause(a), newResume(a), newAbort(a), newRollback(a), newRestore(a), newRenew(a),
+		newExplain(a), newGuide(a), newMan(a), newCompletion(a), help,
 	)
 	return root
 }
@@ -151,6 +124,21 @@ func knownCommand(c *cobra.Command, args []string) error {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return failWith(exitUsage, hint, "%s has no command %q", c.CommandPath(), args[0])
+}
+
+// colorless reports whether the surroundings ask for no colours: see no-color.org and bixense.com/clicolors.
+func colorless() bool {
+	return os.Getenv("NO_COLOR") != "" || os.Getenv("CLICOLOR") == "0" || os.Getenv("TERM") == "dumb"
+}
+
+// atMost is one argument or none.
+func atMost(name string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) <= 1 {
+			return nil
+		}
+		return failWith(exitUsage, "it takes "+name+", or nothing", "%s does not know what to do with %q", c.CommandPath(), args[1])
+	}
 }
 
 // exactly says what is missing in words, where cobra counts arguments.
@@ -190,7 +178,7 @@ func (a *app) logger() *slog.Logger {
 // terminal reports whether the stream is a terminal that may be drawn on.
 func terminal(w any) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	return ok && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
 // size is the terminal's, in columns and lines; a usual one where it cannot be asked.

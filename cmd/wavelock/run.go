@@ -21,9 +21,9 @@ func newRun(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "run FILE", GroupID: "roll", Args: exactly("the plan file"),
 		Short: "Carry out a plan, or resume it",
-		Long: `Carry out a plan, or go on where an earlier run was interrupted, however it
-ended. The plan has to be approved: on a terminal you are asked, --yes approves
-where there is nobody to ask, and wavelock approve does it beforehand.
+		Long: `Carry out a plan, or go on where an earlier run ended, however that was. The
+plan has to be approved: by wavelock approve, by --yes, or on the terminal,
+where you are asked.
 
 Ctrl-C begins nothing new, ends the steps in flight and leaves a state that the
 next run goes on from. A second run at the same time is refused.`,
@@ -44,9 +44,9 @@ next run goes on from. A second run at the same time is refused.`,
 		},
 	}
 	c.Flags().BoolVar(&o.Yes, "yes", false, "approve the plan without being asked")
-	c.Flags().StringSliceVar(&o.Zones, "zones", nil, "with PostgreSQL: zones that this process works for itself; none leaves all to wavelock worker (default: all)")
-	c.Flags().BoolVar(&o.Standby, "standby", false, "with PostgreSQL: wait until the process that coordinates now is gone, then go on in its place")
-	c.Flags().BoolVar(&o.Stay, "stay", false, "keep running while hosts wait for their policy, their CA or the network")
+	c.Flags().StringSliceVar(&o.Zones, "zones", nil, "with PostgreSQL: `ZONES` that this process works for itself; none leaves all to wavelock worker (default: all)")
+	c.Flags().BoolVar(&o.Standby, "standby", false, "with PostgreSQL: wait until the process that coordinates is gone, and go on in its place")
+	c.Flags().BoolVar(&o.Stay, "stay", false, "keep running while hosts wait for their policy, CA or the network")
 	return c
 }
 

@@ -17,15 +17,13 @@ func newServe(a *app) *cobra.Command {
 	var hash bool
 	c := &cobra.Command{
 		Use: "serve", GroupID: "look", Args: exactly(),
-		Short: "Show the dashboard, live, beside or without a running campaign",
-		Long: `Show the compliance dashboard: coverage, waves, every computer, findings,
-certificates, the journal. With observe.every in the configuration it also looks
-at the fleet on a schedule, finds drift, and opens the campaigns that observe.open
-names; they wait for their approval like any other.
+		Short: "Serve the dashboard, beside a running campaign or without",
+		Long: `Serve the dashboard: coverage, waves, every computer, findings, certificates,
+the journal. With observe.every it also looks at the fleet on a schedule, finds
+drift, and opens the campaigns of observe.open, which wait for their approval.
 
-Without accounts (dashboard.users, dashboard.groups) it only reads, and listens on
-loopback only. With accounts people log in as viewer, operator or approver; on
-any other address it wants accounts and TLS (dashboard.certificate and key).`,
+Without accounts (dashboard.users, dashboard.groups) it only reads, on loopback.
+On any other address it wants accounts and TLS (dashboard.certificate and key).`,
 		Example: "  wavelock serve --listen 127.0.0.1:8686\n  wavelock serve --hash-password",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if hash {
@@ -41,8 +39,8 @@ any other address it wants accounts and TLS (dashboard.certificate and key).`,
 			return a.serve(c.Context(), cfg)
 		},
 	}
-	c.Flags().StringVar(&listen, "listen", "", "address and port (default: from the configuration)")
-	c.Flags().BoolVar(&hash, "hash-password", false, "ask for a password, print the hash for dashboard.users, and end")
+	c.Flags().StringVar(&listen, "listen", "", "`ADDRESS:PORT` (default: listen, from the configuration)")
+	c.Flags().BoolVar(&hash, "hash-password", false, "ask for a password, and print the hash for dashboard.users")
 	return c
 }
 

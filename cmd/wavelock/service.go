@@ -16,12 +16,12 @@ import (
 
 func newService(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "service", GroupID: "begin", Args: knownCommand,
+		Use: "service", GroupID: "look", Args: knownCommand,
 		Short: "Run the dashboard as a systemd or Windows service",
 		Long: `Install, start, stop and remove the service that does what wavelock serve does,
-from the configuration given with --config. On Windows the account may be a group
-managed service account, written CORP\svc-wavelock$; it has no password.`,
-		Example: "  wavelock service install --config C:\\wavelock\\wavelock.yaml --user 'CORP\\svc-wavelock$'",
+from the configuration given with --config. On Windows the account may be a
+group managed service account, written CORP\svc-wavelock$; it has no password.`,
+		Example: "  wavelock service install --config C:\\wavelock.yaml --user 'CORP\\svc$'",
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newServiceInstall(a), newServiceRun(a))
@@ -112,8 +112,8 @@ func newServiceInstall(a *app) *cobra.Command {
 			return a.manage(d, "install")
 		},
 	}
-	c.Flags().StringVar(&user, "user", "", "account that it runs as (default: the system's own, which is more than it needs)")
-	c.Flags().BoolVar(&show, "print", false, "print the systemd unit instead of installing it")
+	c.Flags().StringVar(&user, "user", "", "`ACCOUNT` that it runs as (default: the system's, which has more rights than needed)")
+	c.Flags().BoolVar(&show, "print", false, "print the systemd unit, install nothing")
 	return c
 }
 

@@ -13,11 +13,10 @@ import (
 func newStatus(a *app) *cobra.Command {
 	watch := false
 	c := &cobra.Command{
-		Use: "status [CAMPAIGN]", GroupID: "look", Args: cobra.MaximumNArgs(1),
-		Short: "Where a campaign stands, and why nothing happens if nothing does",
-		Long: `Show all campaigns, or one with its waves and the hosts that need a look. With
---watch it is shown until it is over: as bars on a terminal, else a line for each
-thing that happens. It reads the journal, so it may run beside wavelock run.`,
+		Use: "status [CAMPAIGN]", GroupID: "look", Args: atMost("the name of a campaign"),
+		Short: "Show where a campaign stands, and why nothing happens",
+		Long: `Show all campaigns, or one with its waves and the hosts that need a look. It
+reads the journal, so it may run beside wavelock run.`,
 		Example:           "  wavelock status\n  wavelock status spring --watch\n  wavelock status spring -o json",
 		ValidArgsFunction: a.completeCampaigns(),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -36,7 +35,7 @@ thing that happens. It reads the journal, so it may run beside wavelock run.`,
 			return a.status(c.Context(), cfg, rollout.CampaignID(args[0]))
 		},
 	}
-	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it until it is over")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "follow it to its end: as bars on a terminal, else line by line")
 	return c
 }
 

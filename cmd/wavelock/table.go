@@ -8,6 +8,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
 )
 
 // table is rows for people and for programs.
@@ -31,6 +33,13 @@ func (t *table) write(w io.Writer, output string, doc any) error {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(doc)
+	case "yaml":
+		text, err := asYAML(doc)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(text)
+		return err
 	case "csv":
 		c := csv.NewWriter(w)
 		if err := c.Write(t.head); err != nil {
@@ -45,6 +54,18 @@ func (t *table) write(w io.Writer, output string, doc any) error {
 		return c.Error()
 	}
 	return t.align(w)
+}
+
+// asYAML has the same names in the same order as the JSON.
+func asYAML(doc any) ([]byte, error) {
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	if text, err = yaml.JSONToYAML(text); err != nil {
+		return nil, fmt.Errorf("write it as YAML: %w", err)
+	}
+	return text, nil
 }
 
 // defuse keeps a spreadsheet from taking a directory's data for a formula.

@@ -16,14 +16,14 @@ import (
 
 func newVerify(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "verify [CAMPAIGN]", GroupID: "look", Args: cobra.MaximumNArgs(1),
+		Use: "verify [CAMPAIGN]", GroupID: "look", Args: atMost("the name of a campaign"),
 		Short: "Prove HTTPS of finished hosts again, from here",
-		Long: `Prove again, on a new connection to each host that a campaign has finished,
-that HTTPS works: chain to the enterprise roots, name, usage, dates, revocation
-as policy.revocation has it, the same certificate issued, configured, bound and
-presented, and an authenticated call.
-Without a name every host is proved as the last campaign that finished it wants.
-Nothing is changed. Ends with 9 when a host is not as it should be.`,
+		Long: `Prove again, on a new connection to each host that a campaign has finished, that
+HTTPS works: chain, name, usage, dates, revocation, the same certificate issued,
+configured, bound and presented, and an authenticated call. Without a name all
+hosts are proved that any campaign has finished. Nothing is changed.
+
+Exit code 9 says that a host is not as it should be.`,
 		Example:           "  wavelock verify\n  wavelock verify spring -o csv > evidence.csv",
 		ValidArgsFunction: a.completeCampaigns(),
 		RunE: func(c *cobra.Command, args []string) error {

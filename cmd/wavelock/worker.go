@@ -17,15 +17,15 @@ func newWorker(a *app) *cobra.Command {
 	var zones []string
 	c := &cobra.Command{
 		Use: "worker --zone ZONE", GroupID: "roll", Args: exactly(),
-		Short: "Work on the hosts of a zone, for a coordinator that shares the PostgreSQL database",
+		Short: "Work on the hosts of a zone, for a run that shares the database",
 		Long: `Work on the hosts of one zone or several, for campaigns that wavelock run
-coordinates elsewhere. Both use one PostgreSQL database. A host is handled only by
-a worker of its zone. A worker that dies is noticed within some twenty seconds; its
-hosts are given to another worker of the zone, which inspects them first.
+coordinates elsewhere; both use one PostgreSQL database. A worker that dies is
+noticed within some twenty seconds; another one of the zone inspects its hosts
+and goes on.
 
-It needs the credentials of its zone's hosts and no others, and no directory
-unless hosts of its zone have the route relay. It ends with Ctrl-C: nothing new is
-begun, and the steps in flight are ended.`,
+It needs the credentials of its zone's hosts and no others, and the directory
+only for hosts of the route relay. Ctrl-C begins nothing new and ends what is in
+flight.`,
 		Example: "  wavelock worker --zone dmz\n  wavelock worker --zone branch-7 --zone branch-8",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(a.config)
@@ -38,7 +38,7 @@ begun, and the steps in flight are ended.`,
 			return a.worker(c.Context(), cfg, zones)
 		},
 	}
-	c.Flags().StringArrayVar(&zones, "zone", nil, "zone to work for; may be repeated; '' is that of hosts that are in none")
+	c.Flags().StringArrayVar(&zones, "zone", nil, "`ZONE` to work for; again for more; '' is that of hosts in none")
 	return c
 }
 
