@@ -21,7 +21,7 @@ func newMan(a *app) *cobra.Command {
 			}
 			c.Root().DisableAutoGenTag = true
 			c.Root().Long += "\n\n# EXIT STATUS\n\n" + exitTable() // the pages are made of Markdown
-			when := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) // the same pages from the same program
+			when := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)    // the same pages from the same program
 			if err := doc.GenManTree(c.Root(), &doc.GenManHeader{Title: "WAVELOCK", Section: "1", Source: "wavelock " + versionString(), Date: &when}, args[0]); err != nil {
 				return fmt.Errorf("write the manual pages: %w", err)
 			}
