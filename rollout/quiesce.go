@@ -107,11 +107,11 @@ func soak(run HostRun, now time.Time) Step {
 const logStep = time.Second
 
 // turnedAway are the addresses that the host's firewall turned away at the HTTP
-// port since it was narrowed.
+// port since it was narrowed; a worker's own are no client's.
 func (run HostRun) turnedAway() []string {
 	var who []string
 	for _, d := range run.Seen.Drops.Value {
-		if d.Port == run.Policy.HTTPPort && d.At.After(run.NarrowedAt.Add(-logStep)) && !slices.Contains(who, d.Address) {
+		if d.Port == run.Policy.HTTPPort && d.At.After(run.NarrowedAt.Add(-logStep)) && !slices.Contains(who, d.Address) && !slices.Contains(run.Policy.Controllers, d.Address) {
 			who = append(who, d.Address)
 		}
 	}

@@ -127,7 +127,14 @@ func (m *Machine) readDrops(ctx context.Context, d *door, fw rollout.Firewall, s
 		}
 		drops = append(drops, some...)
 	}
-	return drops, nil
+	// Another worker may have narrowed HTTP to itself: our own tries since are no client's.
+	ours := map[string]bool{}
+	return slices.DeleteFunc(drops, func(d rollout.Drop) bool {
+		if _, asked := ours[d.Address]; !asked {
+			ours[d.Address] = m.isOurs(d.Address)
+		}
+		return ours[d.Address]
+	}), nil
 }
 
 // parseDrops reads lines of the firewall's log: date, time, action, protocol,

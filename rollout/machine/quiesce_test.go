@@ -119,6 +119,29 @@ func TestBrownOutFindsTheClientThatWasTurnedAway(t *testing.T) {
 	}
 }
 
+// Another worker goes on: the rule leaves out the first one's address, and what the second tries on HTTP is no client.
+func TestBrownOutThatAnotherWorkerEnds(t *testing.T) {
+	t.Parallel()
+	b := quiet(t, 2*time.Second)
+	b.want(rollout.ActQuiesce, rollout.Soaking)
+	b.win.Registry(func(r *machinetest.Registry) {
+		for _, v := range r.Values(firewallKey + `\FirewallRules`) {
+			if strings.Contains(v.Text, "Name=wavelock-block-") {
+				r.SetText(firewallKey+`\FirewallRules`, v.Name, strings.Split(v.Text, "RA4=")[0]+"RA4=127.0.0.0-127.98.255.255|RA4=127.100.0.0-127.255.255.255|Name=wavelock-block-5985|")
+			}
+		}
+	})
+	time.Sleep(time.Until(b.narrowed.Truncate(time.Second).Add(1100 * time.Millisecond))) // the log counts in seconds
+	for range 2 {
+		b.do(rollout.ActQuiesce)
+	}
+	time.Sleep(time.Until(b.narrowed.Add(2 * time.Second)))
+	b.want(rollout.ActQuiesce, rollout.Passed)
+	if !b.stranger() {
+		t.Error("the rule does not leave out the other address: nothing was tried")
+	}
+}
+
 // TestNarrowingIsUndoneByTheHost lets the controller die after each step of the
 // brown-out: whoever was turned away gets in again without help.
 func TestNarrowingIsUndoneByTheHost(t *testing.T) {
