@@ -64,6 +64,7 @@ var checks = []check{
 	watchedEnough,     // who is not there now may come once a night
 	listensAsPlanned,  // another port's clients are not seen, and its undo would not know when it is done
 	httpsPortFree,     // another product's TLS binding is not ours to take
+	oneCertificate,    // who comes by another address would get another certificate
 	notRevoked,        // a renewal is due
 	localRulesApply,   // else the rule for 5986 does nothing
 	blockRuleWorks,    // else the brown-out would prove nothing
@@ -297,6 +298,22 @@ func httpsPortFree(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool)
 	for _, b := range o.Bindings.Value {
 		if strings.HasSuffix(b.Endpoint, fmt.Sprintf(":%d", p.Port)) && !strings.EqualFold(b.AppID, WinRMAppID) {
 			return blocker(ReasonPortTaken, everything, "the TLS binding %s belongs to %s", b.Endpoint, b.AppID)
+		}
+	}
+	return Finding{}, false
+}
+
+// oneCertificate is the check that http.sys has the listener's certificate on every address. That a binding for one address
+// beats the one for all is documented; which of them WinRM itself writes anew is not, so a proof by IPv4 says nothing of [::].
+func oneCertificate(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
+	l, has := o.listener(HTTPS)
+	all := fmt.Sprintf("0.0.0.0:%d", p.Port)
+	if !has || o.bound(p.Port) != l.Thumbprint { // which a renewal mends
+		return Finding{}, false
+	}
+	for _, b := range o.Bindings.Value {
+		if b.Endpoint != all && strings.HasSuffix(b.Endpoint, fmt.Sprintf(":%d", p.Port)) && b.Thumbprint != l.Thumbprint {
+			return blocker(ReasonThumbprintDiffers, onlyClosing, "http.sys presents %s at %s, and %s everywhere else", b.Thumbprint.Short(), b.Endpoint, l.Thumbprint.Short())
 		}
 	}
 	return Finding{}, false

@@ -160,6 +160,14 @@ var examinedHosts = map[string]examined{
 			o.Bindings.Value[0].AppID = strings.ToUpper(WinRMAppID)
 			o.Bindings.Value = append(o.Bindings.Value, Binding{Endpoint: "0.0.0.0:443", AppID: "{4dc3e181-e14b-4a21-b022-59fc669b0914}"})
 		}},
+	"another certificate for IPv6": {ReasonThumbprintDiffers, onlyClosing,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Bindings.Value = append(o.Bindings.Value, Binding{Endpoint: "[::]:5986", AppID: WinRMAppID, Thumbprint: goodCert("web1.corp.example", 9, epoch).Thumbprint})
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Bindings.Value = append(o.Bindings.Value, Binding{Endpoint: "[::]:5986", AppID: WinRMAppID, Thumbprint: o.Bindings.Value[0].Thumbprint},
+				Binding{Endpoint: "[::]:443", Thumbprint: goodCert("web1.corp.example", 9, epoch).Thumbprint})
+		}},
 	"a firewall that is off, where HTTP is to be narrowed": {ReasonFirewallOff, []ActionKind{ActQuiesce},
 		func(_ *Host, o *Observation, p *Policy) {
 			p.Quiesce, o.Firewall.Value.Profiles[0].Enabled = Duration(time.Hour), false

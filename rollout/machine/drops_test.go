@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -89,6 +90,43 @@ func TestBlockLineLeavesUsOut(t *testing.T) {
 	for _, keep := range [][]string{nil, {`10.0.0.5" & calc`}} {
 		if line, err := blockLine(5985, keep); err == nil {
 			t.Errorf("%q: %s", keep, line)
+		}
+	}
+}
+
+func TestOursAmongThePeers(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		address string
+		remote  int
+		self    bool
+	}
+	us := netip.MustParseAddrPort("10.0.0.5:50001")
+	for name, rows := range map[string][]row{
+		"by our address":                         {{"10.0.0.5", 50001, true}, {"10.0.0.9", 50002, false}},
+		"by our address, in IPv6's form":         {{"::ffff:10.0.0.5", 50007, true}},
+		"our port at another address, by chance": {{"10.0.0.9", 50001, false}, {"10.0.0.5", 50001, true}, {"10.0.0.9", 50001, false}},
+		"translated":                             {{"192.0.2.1", 50001, true}, {"10.0.0.9", 50002, false}},
+		"translated, and the port twice":         {{"192.0.2.1", 50001, false}, {"10.0.0.9", 50001, false}},
+		"translated, and another port":           {{"192.0.2.1", 1024, false}},
+		"nobody":                                 nil,
+	} {
+		var peers []rollout.Peer
+		var remotes []int
+		for _, r := range rows {
+			peers, remotes = append(peers, rollout.Peer{Address: r.address}), append(remotes, r.remote)
+		}
+		markOurs(peers, remotes, us, func(a string) bool { return netip.MustParseAddr(a).Unmap() == us.Addr() })
+		for i, r := range rows {
+			if peers[i].Self != r.self {
+				t.Errorf("%s: %s:%d ours: %v", name, r.address, r.remote, peers[i].Self)
+			}
+		}
+	}
+	if only := []rollout.Peer{{Address: "192.0.2.1"}}; true {
+		markOurs(only, []int{0}, netip.AddrPort{}, func(string) bool { return false })
+		if only[0].Self {
+			t.Error("a session without an address has ours")
 		}
 	}
 }

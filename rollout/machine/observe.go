@@ -389,10 +389,9 @@ const (
 )
 
 // readPeers lists the connections to the two ports: what stands and what has just
-// ended, as a client that comes every minute is rarely there when we look. Ours is
-// the one whose other end is where our own connection begins.
+// ended, as a client that comes every minute is rarely there when we look.
 func (m *Machine) readPeers(ctx context.Context, s *wsman.Session) ([]rollout.Peer, error) {
-	list := []rollout.Peer{}
+	list, remotes := []rollout.Peer{}, []int{}
 	q := wsman.Query{WQL: fmt.Sprintf("select * from MSFT_NetTCPConnection where (LocalPort=%d or LocalPort=%d) and State<>%d", m.cfg.HTTPPort, m.cfg.HTTPSPort, tcpListening)}
 	for e, err := range s.Enumerate(ctx, wsman.WMI("root/StandardCimv2", "*"), q) {
 		if err != nil {
@@ -407,27 +406,26 @@ func (m *Machine) readPeers(ctx context.Context, s *wsman.Session) ([]rollout.Pe
 		if err != nil {
 			return nil, fmt.Errorf("read the connections: %w", err)
 		}
-		p.Self = m.seesUs(s, p.Address, remote)
-		list = append(list, p)
+		list, remotes = append(list, p), append(remotes, remote)
 	}
+	markOurs(list, remotes, s.LocalAddr(), m.addresses())
 	return list, nil
 }
 
-// isOurs reports whether the host sees us under this address. It is the local
-// end of a connection to the host, so no configuration has to know it; behind
-// address translation, policy.controllers names it.
-func (m *Machine) isOurs(address string) bool {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
-		return false
-	}
+// addresses tells whether the host sees us under an address. It is the local end of
+// a connection to the host, so no configuration has to know it; behind address
+// translation, policy.controllers names it.
+func (m *Machine) addresses() func(address string) bool {
 	c, err := net.Dial("udp", m.address(rollout.HTTP)) // asks the routing table; nothing is sent
 	if err != nil {
-		return false
+		return func(string) bool { return false }
 	}
 	defer c.Close()
 	local, err := netip.ParseAddrPort(c.LocalAddr().String())
-	return err == nil && local.Addr().Unmap() == a.Unmap()
+	return func(address string) bool {
+		a, bad := netip.ParseAddr(address)
+		return err == nil && bad == nil && local.Addr().Unmap() == a.Unmap()
+	}
 }
 
 // readTask answers of the undo whether its task is there, and whether it was switched off.

@@ -44,7 +44,7 @@ func (m *Machine) prove(ctx context.Context, step rollout.Step) (*door, rollout.
 		return nil, p, err
 	}
 	for _, l := range listeners {
-		if l.Transport == rollout.HTTPS && l.Enabled {
+		if l.Transport == rollout.HTTPS && l.Enabled && l.Source != rollout.SourceCompatibility {
 			p.Listener = l.Thumbprint
 		}
 	}

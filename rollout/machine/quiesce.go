@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"wavelock/rollout"
-	"wavelock/rollout/wsman"
 )
 
 // narrow blocks the HTTP port for everybody but ourselves, over the HTTPS session
@@ -127,14 +127,8 @@ func (m *Machine) readDrops(ctx context.Context, d *door, fw rollout.Firewall, s
 		}
 		drops = append(drops, some...)
 	}
-	// Another worker may have narrowed HTTP to itself: our own tries since are no client's.
-	ours := map[string]bool{}
-	return slices.DeleteFunc(drops, func(d rollout.Drop) bool {
-		if _, asked := ours[d.Address]; !asked {
-			ours[d.Address] = m.isOurs(d.Address)
-		}
-		return ours[d.Address]
-	}), nil
+	isOurs := m.addresses() // another worker may have narrowed HTTP to itself: our own tries since are no client's
+	return slices.DeleteFunc(drops, func(d rollout.Drop) bool { return isOurs(d.Address) }), nil
 }
 
 // parseDrops reads lines of the firewall's log: date, time, action, protocol,
@@ -192,9 +186,22 @@ func (m *Machine) withRule(rule rollout.FirewallRule) *rollout.Observation {
 	return &rollout.Observation{Firewall: m.seen.Firewall}
 }
 
-// seesUs reports whether the host's end of a connection is our session: by our
-// own port, which most translations keep, or by our own address.
-func (m *Machine) seesUs(s *wsman.Session, address string, port int) bool {
-	local := s.LocalAddr()
-	return local.IsValid() && port == int(local.Port()) || m.isOurs(address)
+// markOurs tells our own connections among those that the host lists: by our address, or, where it is translated on the
+// way, by our port, which most translations keep. The port of somebody else may be the same by chance, so it says nothing
+// where there are two of them.
+func markOurs(peers []rollout.Peer, remote []int, ours netip.AddrPort, isOurs func(address string) bool) {
+	found, byPort := false, -1
+	for i := range peers {
+		peers[i].Self = isOurs(peers[i].Address)
+		switch found = found || peers[i].Self; {
+		case !ours.IsValid() || remote[i] != int(ours.Port()):
+		case byPort == -1:
+			byPort = i
+		default:
+			byPort = -2
+		}
+	}
+	if !found && byPort >= 0 {
+		peers[byPort].Self = true
+	}
 }
