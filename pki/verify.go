@@ -56,8 +56,8 @@ func VerifyPresented(presented []*x509.Certificate, roots *x509.CertPool, name s
 	return nil, translate(presented, roots, len(issuing) > 0, now, err)
 }
 
-// Untrusted says why no chain leads from a certificate to one of the roots, through the given CAs; empty: one does. Names
-// and usage are other questions. A certificate that nobody here issued is no candidate, however long it is valid.
+// Untrusted says why no chain leads from a certificate to one of the roots, through the given CAs; empty: one does. Names,
+// usage and the certificate's own dates are other questions. A certificate that nobody here issued is no candidate, however long it is valid.
 func Untrusted(der []byte, roots *x509.CertPool, between []*x509.Certificate, now time.Time) string {
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -70,7 +70,14 @@ func Untrusted(der []byte, roots *x509.CertPool, between []*x509.Certificate, no
 	for _, c := range between {
 		pool.AddCert(c)
 	}
-	if _, err = leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: pool, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+	at := now
+	if at.After(leaf.NotAfter) {
+		at = leaf.NotAfter
+	}
+	if at.Before(leaf.NotBefore) {
+		at = leaf.NotBefore
+	}
+	if _, err = leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: pool, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
 		return fmt.Sprintf("issued by %s, from where no chain leads to the roots of the forest: %v", leaf.Issuer, err)
 	}
 	return ""

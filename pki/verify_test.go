@@ -206,3 +206,46 @@ func TestEveryCodeHasAHint(t *testing.T) {
 		}
 	}
 }
+
+func TestUntrusted(t *testing.T) {
+	t.Parallel()
+	root := make509(t, nil, authority("Root"))
+	issuing := make509(t, root, authority("Issuing"))
+	stranger := make509(t, nil, authority("Somebody Else"))
+	pool := x509.NewCertPool()
+	pool.AddCert(root.cert)
+	between := []*x509.Certificate{issuing.cert}
+	of := func(ca *signer, changes ...func(*x509.Certificate)) []byte {
+		return make509(t, ca, func(c *x509.Certificate) {
+			leaf(c)
+			for _, change := range changes {
+				change(c)
+			}
+		}).cert.Raw
+	}
+	for name, c := range map[string]struct {
+		der     []byte
+		roots   *x509.CertPool
+		between []*x509.Certificate
+		want    string // a part of it; empty: trusted
+	}{
+		"the forest's":            {of(issuing), pool, between, ""},
+		"of the root itself":      {of(root), pool, nil, ""},
+		"for clients only":        {of(issuing, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), pool, between, ""},
+		"it ended":                {of(issuing, func(c *x509.Certificate) { c.NotAfter = noon.Add(-time.Hour) }), pool, between, ""},
+		"it begins tomorrow":      {of(issuing, func(c *x509.Certificate) { c.NotBefore = noon.Add(24 * time.Hour) }), pool, between, ""},
+		"the CA is not published": {of(issuing), pool, nil, "issued by CN=Issuing, from where no chain leads"},
+		"an agent's own":          {of(nil), pool, between, "no chain leads"},
+		"another CA's":            {of(stranger), pool, between, "issued by CN=Somebody Else"},
+		"another CA's, published": {of(stranger), pool, []*x509.Certificate{stranger.cert}, "issued by CN=Somebody Else"},
+		"no roots":                {of(issuing), nil, between, "no chain leads"},
+		"no certificate":          {[]byte("MZ"), pool, between, "x509"},
+	} {
+		if got := Untrusted(c.der, c.roots, c.between, noon); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := Untrusted(of(issuing), pool, between, noon.AddDate(2, 0, 0)); got != "" {
+		t.Errorf("two years later: %q", got) // who asks later asks what the certificate was worth while it was valid
+	}
+}
