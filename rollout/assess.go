@@ -72,6 +72,7 @@ var checks = []check{
 	schedulerRuns,     // the undo is a scheduled task
 	noCollector,       // event sources would lose their collector
 	notFetchedFrom,    // a collector comes to it over HTTP
+	forwardsOverHTTPS, // its collector cannot lose HTTP before
 	noDSC,             // whoever pushes its configuration comes over HTTP
 	noCluster,         // cluster-aware updating needs the HTTP rule
 	hyperV,            // what manages it may come over HTTP

@@ -228,6 +228,28 @@ var examinedHosts = map[string]examined{
 		func(_ *Host, o *Observation, _ *Policy) { // it runs, and collects nothing over HTTP
 			collects(o, Subscription{Name: "old"}, Subscription{Name: "new", Enabled: true, HTTPS: true})
 		}},
+	"a collector that says HTTPS, and whose sources do not": {ReasonEventCollector, onlyClosing,
+		func(h *Host, o *Observation, _ *Policy) {
+			collects(o, Subscription{Name: "new", Enabled: true, HTTPS: true})
+			h.EventSources = []EventSource{{Host: "web2.corp.example"}}
+		},
+		func(_ *Host, o *Observation, _ *Policy) { // it is the source, and goes elsewhere over HTTPS
+			collects(o, Subscription{Name: "new", Enabled: true, HTTPS: true})
+			o.Uses.Value.Forwards = []Forwarding{{Server: "wec1.corp.example", Port: 5986, HTTPS: true}}
+		}},
+	"sources of a collector whose service is stopped": {ReasonEventCollector, onlyClosing,
+		func(h *Host, _ *Observation, _ *Policy) { h.EventSources = []EventSource{{Host: "web2.corp.example"}} }, nil},
+	"a computer that sends its events over HTTP": {ReasonForwardsHTTP, nil,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Uses = Saw(Uses{Forwards: []Forwarding{{Server: "wec1.corp.example", Port: 5985}}})
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Uses = Saw(Uses{Forwards: []Forwarding{{Server: "wec1.corp.example", Port: 5985, HTTPS: true}}})
+		}},
+	"a computer that sends its events nobody knows where": {ReasonForwardsHTTP, nil,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Uses = Saw(Uses{Forwards: []Forwarding{{Unclear: "Server=ftp://x"}}})
+		}, nil},
 	"an event collector that is stopped": {ReasonEventCollector, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) { collects(o, Subscription{Name: "logons", Enabled: true}) },
 		func(_ *Host, o *Observation, _ *Policy) {
@@ -426,19 +448,5 @@ func TestOtherClientsAreNamedOnce(t *testing.T) {
 	o.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5985}, {Address: "192.0.2.8", Port: 5985}, {Address: "192.0.2.9", Port: 5985}}
 	if f, _ := Assess(h, o, DefaultPolicy(), epoch).Blocking(ActClose); !strings.HasSuffix(f.Detail, ": 192.0.2.8, 192.0.2.9") {
 		t.Errorf("%q", f.Detail)
-	}
-}
-
-func TestFetchedFrom(t *testing.T) {
-	t.Parallel()
-	sub := Subscription{Enabled: true, Fetches: true, Sources: []string{"web1.corp.example", "web2.corp.example"}}
-	off, https, pushed := sub, sub, sub
-	off.Enabled, https.HTTPS, pushed.Fetches = false, true, false
-	got := FetchedFrom([]Observation{
-		{Host: "wec1.corp.example", Uses: Saw(Uses{Subscriptions: []Subscription{sub, sub}})},
-		{Host: "wec2.corp.example", Uses: Saw(Uses{Subscriptions: []Subscription{{Enabled: true, Fetches: true, Sources: []string{"web2.corp.example"}}, off, https, pushed}})},
-	})
-	if len(got) != 2 || joined(got["web1.corp.example"]) != "wec1.corp.example" || joined(got["web2.corp.example"]) != "wec1.corp.example, wec2.corp.example" {
-		t.Errorf("%v", got)
 	}
 }

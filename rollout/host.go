@@ -37,8 +37,7 @@ type Host struct {
 	SPNOwner     string `json:"spn_owner,omitempty"`
 	SPN          string `json:"spn,omitempty"`
 	SPNByDefault bool   `json:"spn_by_default,omitempty"`
-	// Collectors fetch events from it over HTTP.
-	Collectors []HostID `json:"collectors,omitempty"`
+	Neighbours
 }
 
 // Has reports whether the host has the role.

@@ -35,6 +35,7 @@ const (
 	ReasonCertificateReplaced   Reason = "certificate-replaced"
 	ReasonRuleWidened           Reason = "rule-widened"
 	ReasonEventSource           Reason = "event-source"
+	ReasonForwardsHTTP          Reason = "event-forwarding-http"
 	ReasonDSC                   Reason = "dsc-in-use"
 	ReasonHyperV                Reason = "hyper-v-host"
 	ReasonSCVMM                 Reason = "scvmm-agent"

@@ -2,10 +2,12 @@ package rollout
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
+
+	"wavelock/pki"
 )
 
 // Uses are what a host's registry and disk tell of other programs that use WinRM.
@@ -13,6 +15,7 @@ type Uses struct {
 	Subscriptions []Subscription `json:"subscriptions,omitempty"` // of an event collector
 	Rename        string         `json:"rename,omitempty"`        // the name that the computer will have after its restart
 	DSC           bool           `json:"dsc,omitempty"`           // the local configuration manager has a configuration
+	Forwards      []Forwarding   `json:"forwards,omitempty"`      // where it sends its events
 }
 
 // Subscription is one of an event collector.
@@ -24,45 +27,86 @@ type Subscription struct {
 	Sources []string `json:"sources,omitempty"` // full names of the computers, in lower case
 }
 
-// FetchedFrom are the computers whose events a collector fetches over HTTP, by the
-// observations of the collectors.
-func FetchedFrom(observations []Observation) map[HostID][]HostID {
-	all := map[HostID][]HostID{}
-	for _, o := range observations {
-		for _, s := range o.Uses.Value.Subscriptions {
-			if !s.Enabled || !s.Fetches || s.HTTPS {
-				continue
-			}
-			for _, source := range s.Sources {
-				id := HostID(source)
-				if !slices.Contains(all[id], o.Host) {
-					all[id] = append(all[id], o.Host)
-				}
-			}
-		}
-	}
-	return all
+// Forwarding is a collector that the host sends its events to, as the policy "Configure
+// target Subscription Manager" has it: Server=http://wec1.corp.example:5985/wsman/SubscriptionManager/WEC,Refresh=60.
+type Forwarding struct {
+	Server        string         `json:"server,omitempty"` // name or address, in lower case, as it is written
+	Port          int            `json:"port,omitempty"`   // 0: none is written
+	HTTPS         bool           `json:"https,omitempty"`
+	ByCertificate bool           `json:"by_certificate,omitempty"` // an IssuerCA is named: the host logs on with a certificate, not with Kerberos
+	IssuerCA      pki.Thumbprint `json:"issuer_ca,omitempty"`      // of the CA that the certificate is from, where it can be read
+	// Unclear is the value, when it does not say who the collector is; the others are empty then.
+	Unclear string `json:"unclear,omitempty"`
 }
 
 // noCollector: sources of an event collector reach it at its own WinRM listener. The
-// service runs on many hosts that collect nothing.
-func noCollector(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
-	if s, ok := o.service("Wecsvc"); !ok || !s.Running {
-		return Finding{}, false
-	}
-	if !o.Uses.Known {
-		return blocker(ReasonEventCollector, onlyClosing, "the service Wecsvc runs, and its subscriptions could not be read")
-	}
-	var names []string
-	for _, s := range o.Uses.Value.Subscriptions {
-		if s.Enabled && !s.HTTPS && !s.Fetches {
-			names = append(names, s.Name)
+// service runs on many hosts that collect nothing. What a subscription says of its
+// transport is the collector's own side: a source goes where its SubscriptionManager
+// says, so what the sources say counts besides.
+func noCollector(h Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	var why []string
+	if s, ok := o.service("Wecsvc"); ok && s.Running {
+		if !o.Uses.Known {
+			why = append(why, "the service Wecsvc runs, and its subscriptions could not be read")
+		}
+		var names []string
+		for _, s := range o.Uses.Value.Subscriptions {
+			if s.Enabled && !s.HTTPS && !s.Fetches {
+				names = append(names, s.Name)
+			}
+		}
+		if len(names) > 0 {
+			why = append(why, "event sources reach this collector over HTTP for "+strings.Join(names, ", "))
 		}
 	}
-	if len(names) == 0 {
+	if len(h.EventSources) > 0 {
+		why = append(why, "over HTTP go the events of "+sourceNames(h.EventSources))
+	}
+	if len(why) == 0 {
 		return Finding{}, false
 	}
-	return blocker(ReasonEventCollector, onlyClosing, "event sources reach this collector over HTTP for %s", strings.Join(names, ", "))
+	return blocker(ReasonEventCollector, onlyClosing, "%s", strings.Join(why, "; "))
+}
+
+// sourceNames says who the sources are, and which of them are only perhaps this computer's.
+func sourceNames(sources []EventSource) string {
+	const most = 10 // a collector may have thousands
+	var names []string
+	for _, s := range sources {
+		name := string(s.Host)
+		switch {
+		case s.Perhaps:
+			name += " (to " + s.As + ", which may be this computer)"
+		case s.As != "":
+			name += " (to " + s.As + ")"
+		}
+		names = append(names, name)
+	}
+	if n := len(names) - most; n > 0 {
+		names = append(names[:most], fmt.Sprintf("%d more", n))
+	}
+	return strings.Join(names, ", ")
+}
+
+// forwardsOverHTTPS: the collector cannot lose HTTP before its sources have left it. A
+// value that nobody can read is not taken for HTTPS.
+func forwardsOverHTTPS(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	var to []string
+	for _, f := range o.Uses.Value.Forwards {
+		switch {
+		case f.Unclear != "":
+			to = append(to, fmt.Sprintf("somewhere: the value %q of SubscriptionManager cannot be read", f.Unclear))
+		case f.HTTPS:
+		case f.Port == 0:
+			to = append(to, f.Server+" (without a port: 5985 is taken to be meant)")
+		default:
+			to = append(to, fmt.Sprintf("%s, port %d", f.Server, f.Port))
+		}
+	}
+	if len(to) == 0 {
+		return Finding{}, false
+	}
+	return warning(ReasonForwardsHTTP, "its events go over HTTP to %s", strings.Join(to, "; "))
 }
 
 func notFetchedFrom(h Host, _ Observation, _ Policy, _ time.Time) (Finding, bool) {

@@ -137,7 +137,7 @@ func (a *app) subjects(ctx context.Context, cfg Config) ([]rollout.Subject, []ro
 	if err != nil {
 		return nil, nil, err
 	}
-	tellCollected(records)
+	tellNeighbours(records)
 	var subjects []rollout.Subject
 	var left []rollout.LeftOut
 	for _, r := range records {
@@ -187,7 +187,7 @@ func (a *app) selected(ctx context.Context, cfg Config, subjects []rollout.Subje
 		case f.Problem != "":
 			left = append(left, rollout.LeftOut{Host: s.Host.ID, OU: s.Host.OU, Class: rollout.ClassUnknown, Reason: rollout.Reason(f.Problem), Detail: "since it was assessed"})
 		default:
-			f.Host.Collectors = s.Host.Collectors // which only the collectors know
+			f.Host.Neighbours = s.Host.Neighbours // which the directory does not know
 			kept = append(kept, rollout.Subject{Host: f.Host, Observation: s.Observation})
 		}
 	}

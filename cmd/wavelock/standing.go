@@ -211,7 +211,7 @@ func (a *app) keepLook(ctx context.Context, cfg Config, v *survey, j *journal.Jo
 	if err != nil {
 		return nil, nil, err
 	}
-	tellCollected(records)
+	tellNeighbours(records)
 	if err := j.SaveHosts(ctx, records); err != nil {
 		return nil, nil, err
 	}
@@ -222,19 +222,21 @@ func (a *app) keepLook(ctx context.Context, cfg Config, v *survey, j *journal.Jo
 	return records, news, err
 }
 
-// tellCollected adds to the hosts which event collectors fetch from them: only the
-// collectors know.
-func tellCollected(records []journal.Record) {
+// tellNeighbours adds to the hosts what only others know of them: who collects their
+// events over HTTP, and whose events they collect.
+func tellNeighbours(records []journal.Record) {
+	var known []rollout.HostID
 	var seen []rollout.Observation
 	for _, r := range records {
+		known = append(known, r.Host.ID)
 		if r.Observation != nil && r.Problem == "" {
 			seen = append(seen, *r.Observation)
 		}
 	}
-	from := rollout.FetchedFrom(seen)
+	of := rollout.NeighboursOf(known, seen)
 	for i := range records {
-		if c := from[records[i].Host.ID]; len(c) > 0 {
-			records[i].Host.Collectors = c
+		if n, ok := of[records[i].Host.ID]; ok {
+			records[i].Host.Neighbours = n
 		}
 	}
 }

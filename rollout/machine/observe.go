@@ -30,6 +30,7 @@ var bulkKeys = []string{
 	`HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM`,
 	`HKLM\SOFTWARE\wavelock`,
 	`HKLM\` + subscriptionsKey,
+	`HKLM\` + forwardingKey,
 	`HKLM\` + nameKey,
 }
 
@@ -200,7 +201,7 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 		part(&o.PolicyValues, func() ([]rollout.PolicyValue, error) { return readWinners(ctx, d.session) })
 	}
 	text := string(res.Stdout)
-	o.Uses = rollout.Saw(uses(parts[6], parts[7], text[strings.LastIndex(text, section):]))
+	o.Uses = rollout.Saw(uses(parts[6], parts[7], parts[8], text[strings.LastIndex(text, section):]))
 	part(&o.Image, func() (*rollout.BeforeImage, error) { return image(parts[5]) })
 	if taskErr != nil {
 		o.Undo = rollout.Unseen[rollout.Undo](taskErr.Error())

@@ -9,6 +9,7 @@ import (
 const (
 	subscriptionsKey = `SOFTWARE\Microsoft\Windows\CurrentVersion\EventCollector\Subscriptions`
 	nameKey          = `SYSTEM\CurrentControlSet\Control\ComputerName`
+	forwardingKey    = `SOFTWARE\Policies\Microsoft\Windows\EventLog\EventForwarding\SubscriptionManager`
 )
 
 // configured is printed where the local configuration manager has a configuration.
@@ -25,8 +26,8 @@ func configuredLine() string {
 }
 
 // uses reads what other programs on the host do with WinRM.
-func uses(subscriptions, names []regKey, text string) rollout.Uses {
-	u := rollout.Uses{Rename: pendingName(names), DSC: strings.Contains(text, configured)}
+func uses(subscriptions, forwarding, names []regKey, text string) rollout.Uses {
+	u := rollout.Uses{Rename: pendingName(names), DSC: strings.Contains(text, configured), Forwards: forwards(forwarding)}
 	at := map[string]int{}
 	for _, k := range subscriptions {
 		name, below, ok := strings.Cut(strings.TrimPrefix(strings.ToLower(k.path), strings.ToLower(subscriptionsKey)+`\`), `\`)

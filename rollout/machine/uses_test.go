@@ -35,7 +35,7 @@ func TestUses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := uses(parseRegQuery(tc.subscriptions), parseRegQuery(tc.names), tc.text); !reflect.DeepEqual(got, tc.want) {
+			if got := uses(parseRegQuery(tc.subscriptions), nil, parseRegQuery(tc.names), tc.text); !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("got  %+v\nwant %+v", got, tc.want)
 			}
 		})

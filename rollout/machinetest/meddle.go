@@ -6,6 +6,8 @@ import (
 	"strings"
 )
 
+const forwardingKey = `SOFTWARE\Policies\Microsoft\Windows\EventLog\EventForwarding\SubscriptionManager`
+
 // meddlings are what a person at the computer, or another program, does to the computer.
 var meddlings = map[string]func(*Host){
 	// Enable-PSRemoting makes the HTTP listener again.
@@ -34,6 +36,14 @@ var meddlings = map[string]func(*Host){
 		h.reg.SetNum(key+"Servers", "Enabled", 1)
 		h.reg.SetText(key+"Servers", "SubscriptionType", "CollectorInitiated")
 		h.reg.SetText(key+`Servers\EventSources\web02.corp.example`, "LastError", "")
+	},
+	// A policy sends the events to web01, over HTTP.
+	"forward-http": func(h *Host) {
+		h.reg.SetText(forwardingKey, "1", "Server=http://web01.corp.example:5985/wsman/SubscriptionManager/WEC,Refresh=60")
+	},
+	// A policy sends them there over HTTPS, to be let in with Kerberos.
+	"forward-https": func(h *Host) {
+		h.reg.SetText(forwardingKey, "1", "Server=HTTPS://web01.corp.example:5986/wsman/SubscriptionManager/WEC,Refresh=60")
 	},
 	// A configuration is pushed by Desired State Configuration.
 	"configure": func(h *Host) { h.files[`c:\windows\system32\configuration\current.mof`] = []byte("encrypted") },
@@ -68,8 +78,8 @@ var meddlings = map[string]func(*Host){
 var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 
 // Meddle does something to the computer that nobody here asked for: enable-remoting,
-// link-policy, drop-https, widen-rule, collect-events, configure,
-// disable-tasks, arm-elsewhere or rename.
+// link-policy, drop-https, widen-rule, collect-events, forward-http, forward-https,
+// configure, disable-tasks, arm-elsewhere or rename.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {
