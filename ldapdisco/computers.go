@@ -32,7 +32,11 @@ func (d *Directory) Computers(ctx context.Context, q Query) iter.Seq2[Computer, 
 		}
 		given := given{} // of all bases together: one that is moved meanwhile from one to the other comes once
 		for _, base := range r.bases {
-			q := r.query(base, "list the computers", computerAttributes)
+			op := "list the computers"
+			if base != d.root.base {
+				op += " of " + base
+			}
+			q := r.query(base, op, computerAttributes)
 			q.given = given
 			for page, err := range d.pages(ctx, q) {
 				if err == nil {

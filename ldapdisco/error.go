@@ -34,6 +34,15 @@ func (e *Error) Logon() bool {
 	return e.Code == ldap.LDAPResultInvalidCredentials
 }
 
+// Denied tells if the account may not do what it tried.
+func (e *Error) Denied() bool { return e.Code == ldap.LDAPResultInsufficientAccessRights }
+
+// Misnamed tells if the question was at fault: it names what is not there, or cannot be understood.
+func (e *Error) Misnamed() bool {
+	var m *misnamed
+	return e.Code == ldap.LDAPResultNoSuchObject || e.Code == ldap.LDAPResultInvalidDNSyntax || errors.As(e.Err, &m)
+}
+
 // Hint tells an administrator what to look at, empty when there is nothing to add.
 func (e *Error) Hint() string {
 	var h interface{ Hint() string }
@@ -168,6 +177,9 @@ var verdicts = map[string]verdict{
 
 // hinted is an error of this package with its own advice.
 type hinted struct{ text, hint string }
+
+// misnamed is one about what was asked for, not about what was answered.
+type misnamed struct{ hinted }
 
 func (h *hinted) Error() string { return h.text }
 func (h *hinted) Hint() string  { return h.hint }

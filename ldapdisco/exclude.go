@@ -21,7 +21,7 @@ func (d *Directory) findExclusions(ctx context.Context, q Query) (exclusions, er
 	for _, dn := range q.ExcludeBases {
 		name := strings.ToLower(canonical(dn))
 		if name == "" { // it would exclude nothing
-			return x, d.fail("exclude "+dn, &hinted{"it is no distinguished name", codeHints[ldap.LDAPResultInvalidDNSyntax]})
+			return x, d.fail("exclude "+dn, &misnamed{hinted{"it is no distinguished name", codeHints[ldap.LDAPResultInvalidDNSyntax]}})
 		}
 		x.under = append(x.under, name)
 	}

@@ -33,7 +33,7 @@ type Query struct {
 func (q Query) validate() error {
 	if q.Filter != "" {
 		if _, err := ldap.CompileFilter(bracketed(q.Filter)); err != nil {
-			return &hinted{fmt.Sprintf("the filter %s is not valid: %v", q.Filter, err), "a filter looks like (operatingSystemVersion=10.0*) or (&(description=a*)(location=Paris))"}
+			return &misnamed{hinted{fmt.Sprintf("the filter %s is not valid: %v", q.Filter, err), "a filter looks like (operatingSystemVersion=10.0*) or (&(description=a*)(location=Paris))"}}
 		}
 	}
 	if q.StaleAfter > 0 && q.Now.IsZero() {
@@ -216,7 +216,7 @@ func (d *Directory) group(ctx context.Context, name string) (group, error) {
 		return group{}, err
 	}
 	if len(found) != 1 {
-		return group{}, d.fail(op, &hinted{fmt.Sprintf("the domain has %d groups of this name", len(found)), "give the group's distinguished name"})
+		return group{}, d.fail(op, &misnamed{hinted{fmt.Sprintf("the domain has %d groups of this name", len(found)), "give the group's distinguished name"}})
 	}
 	g := group{dn: found[0].DN}
 	if sid, err := parseSID(found[0].bytes("objectSid")); err == nil {

@@ -110,13 +110,16 @@ func (p *Plan) Actions() []ActionKind {
 	return acts
 }
 
+// NoNameHas are the characters that no campaign's name has: names stand in paths, commands and addresses.
+const NoNameHas = `/\ "'%`
+
 // Validate names everything that makes the plan unfit to run.
 func (p Plan) Validate() error {
 	var errs []error
 	if p.Version != PlanVersion {
 		errs = append(errs, fmt.Errorf("the plan has version %d, this program knows %d", p.Version, PlanVersion))
 	}
-	if p.ID == "" || strings.ContainsAny(string(p.ID), `/\ "'%`) {
+	if p.ID == "" || strings.ContainsAny(string(p.ID), NoNameHas) {
 		errs = append(errs, fmt.Errorf("%q is no name for a campaign", p.ID))
 	}
 	if p.Goal.Actions() == nil {

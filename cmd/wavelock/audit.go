@@ -12,7 +12,7 @@ import (
 )
 
 func newPKI(a *app) *cobra.Command {
-	c := &cobra.Command{Use: "pki", GroupID: "look", Args: knownCommand, SuggestionsMinimumDistance: 2,
+	c := &cobra.Command{Use: "pki", GroupID: "look", Args: knownCommand,
 		Short:   "Judge the certification authorities and templates",
 		Example: "  wavelock pki audit",
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() }}

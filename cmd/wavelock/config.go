@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -145,10 +148,75 @@ func (e *configError) Error() string { return fmt.Sprintf("configuration %s: %v"
 func (e *configError) Unwrap() error { return e.err }
 func (e *configError) ExitCode() int { return exitUsage }
 func (e *configError) Hint() string {
-	if errors.Is(e.err, fs.ErrNotExist) {
-		return "name the file with --config, or make a lab with one: wavelock lab up --dir lab"
+	if errors.Is(e.err, fs.ErrPermission) {
+		return "may this user read it? --config names another"
+	}
+	if errors.Is(e.err, fs.ErrNotExist) || errors.Is(e.err, errEmptyFile) {
+		return "name it with --config, write one with wavelock init, or try a simulated domain: wavelock lab up --dir lab"
+	}
+	if m := unknownField.FindStringSubmatch(e.err.Error()); m != nil {
+		return didYouMean(m[1], keysOf(reflect.TypeFor[Config]()), "wavelock guide configuration lists every key and its meaning")
 	}
 	return "wavelock guide configuration lists every key and its meaning"
+}
+
+var errEmptyFile = errors.New("the file is empty")
+
+var (
+	unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
+	wrongKind    = regexp.MustCompile(`cannot unmarshal (\S+) into Go (?:struct field \S+|value) of type (\S+)`)
+	badWord      = regexp.MustCompile(`^"([^"\n]+)" is not a `)
+)
+
+// read decodes the file's text.
+func (c *Config) read(text []byte) error {
+	err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(c)
+	switch {
+	case len(bytes.TrimSpace(text)) == 0, errors.Is(err, io.EOF):
+		return errEmptyFile
+	case err == nil:
+		return nil
+	}
+	said := wrongKind.ReplaceAllStringFunc(strings.TrimSpace(yaml.FormatError(err, false, true)), func(s string) string {
+		m := wrongKind.FindStringSubmatch(s)
+		return fmt.Sprintf("a %s stands where there has to be %s", m[1], kindOfKey(m[2]))
+	})
+	if m := badWord.FindStringSubmatch(said); m != nil { // a type of ours, which is not told where it stands
+		said = placeOf(text, m[1]) + said
+	}
+	return errors.New(said)
+}
+
+// kindOfKey says in words what Go calls a type.
+func kindOfKey(kind string) string {
+	switch {
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		return "a whole number"
+	case strings.HasPrefix(kind, "float"):
+		return "a number"
+	case kind == "bool":
+		return "true or false"
+	case kind == "string":
+		return "text"
+	case strings.HasPrefix(kind, "[]"):
+		return "a list"
+	}
+	return "a group of keys"
+}
+
+// placeOf is the line and column of a value that the text has once.
+func placeOf(text []byte, value string) string {
+	where := ""
+	for n, line := range strings.Split(string(text), "\n") {
+		line, _, _ = strings.Cut(line, " #")
+		if at := strings.LastIndex(line, value); at >= 0 {
+			if where != "" {
+				return ""
+			}
+			where = fmt.Sprintf("[%d:%d] ", n+1, at+1)
+		}
+	}
+	return where
 }
 
 // loadConfig reads and checks the file. Unknown and ill-typed keys are errors
@@ -160,9 +228,12 @@ func loadConfig(path string) (Config, error) {
 		return cfg, &configError{path, unwrapPath(err)}
 	}
 	defer f.Close()
-	dec := yaml.NewDecoder(io.LimitReader(f, 1<<20), yaml.Strict())
-	if err := dec.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
-		return cfg, &configError{path, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))}
+	text, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return cfg, &configError{path, unwrapPath(err)}
+	}
+	if err := cfg.read(text); err != nil {
+		return cfg, &configError{path, err}
 	}
 	if cfg.dir, err = filepath.Abs(filepath.Dir(path)); err != nil {
 		return cfg, &configError{path, err}

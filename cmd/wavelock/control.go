@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -61,7 +62,22 @@ func (a *app) sayAs(ctx context.Context, j *journal.Journal, id rollout.Campaign
 
 // replay is a campaign as its journal tells it.
 func replay(ctx context.Context, j *journal.Journal, id rollout.CampaignID) (*rollout.Plan, *rollout.State, error) {
-	return j.Replay(ctx, id)
+	plan, state, err := j.Replay(ctx, id)
+	return plan, state, nearCampaign(ctx, j, err)
+}
+
+// nearCampaign adds the names that may be meant to the news that there is no such campaign.
+func nearCampaign(ctx context.Context, j *journal.Journal, err error) error {
+	var unknown *journal.UnknownCampaignError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	campaigns, _ := j.Campaigns(ctx) // the names are a courtesy
+	for _, c := range campaigns {
+		names = append(names, string(c.ID))
+	}
+	return failWith(exitError, didYouMean(string(unknown.ID), names, "wavelock status lists them; a plan becomes one with its first wavelock run"), "%w", err)
 }
 
 // plain is a word that any campaign can take that is not over.

@@ -80,7 +80,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 	}
 	defer d.lab.Close()
 	if err := d.lab.WriteFiles(d.dir); err != nil {
-		return err
+		return failWith(exitError, "name another folder with --dir", "%w", err)
 	}
 	for _, chapter := range []func(context.Context) error{d.prologue, d.look, d.rollOut, d.goOn, d.cutOff, d.epilogue} {
 		if err := chapter(ctx); err != nil {

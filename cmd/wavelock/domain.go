@@ -122,8 +122,11 @@ func directoryError(err error) error {
 		return err
 	}
 	code := exitUnreachable
-	if e.Logon() {
+	switch {
+	case e.Logon(), e.Denied():
 		code = exitLogon
+	case e.Misnamed():
+		code = exitUsage // the configuration names what is not there
 	}
 	return &coded{error: err, code: code, hint: e.Hint()}
 }
@@ -131,7 +134,7 @@ func directoryError(err error) error {
 func readRoots(file string) (*x509.CertPool, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, failWith(exitUsage, "directory.ca_file has to be a PEM file with the CA's certificate", "read %s: %w", file, unwrapPath(err))
+		return nil, failWith(exitUsage, "directory.ca_file has to be a PEM file with the CA's certificate", "read the roots %s: %w", file, unwrapPath(err))
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {

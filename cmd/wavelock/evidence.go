@@ -299,7 +299,7 @@ func (a *app) verifyEvidence(ctx context.Context, j *journal.Journal, file strin
 	}
 	e, err := f.read(b)
 	if err != nil || e.Form != rollout.EvidenceForm {
-		return failWith(exitUsage, "name a file that wavelock report --out wrote", "%s is no report: %w", file, errors.Join(err, errors.New("its form is "+fmt.Sprintf("%q", e.Form))))
+		return failWith(exitUsage, "name a file that wavelock report --out wrote", "%s is no report of wavelock", file)
 	}
 	wrong, err := a.compareEvidence(ctx, j, e)
 	if err != nil {

@@ -79,17 +79,18 @@ func (a *app) explain(code string) error {
 
 // nearCodes is a hint at the codes that may be meant: those that share a word.
 func nearCodes(code string) string {
-	var near []string
+	var sharing, all []string
 	words := strings.FieldsFunc(strings.ToLower(code), func(r rune) bool { return r == '-' || r == '_' || r == ' ' })
 	for _, e := range glossary() {
+		all = append(all, e.Code)
 		if slices.ContainsFunc(words, func(w string) bool { return len(w) > 2 && strings.Contains(e.Code, w) }) {
-			near = append(near, e.Code)
+			sharing = append(sharing, e.Code)
 		}
 	}
-	if len(near) == 0 {
-		return "wavelock explain lists them all"
+	if len(sharing) == 0 {
+		return didYouMean(code, all, "wavelock explain lists them all")
 	}
-	return "did you mean " + listed(near, 4) + "?"
+	return "did you mean " + listed(sharing, 4) + "?"
 }
 
 func (a *app) explainAll() error {

@@ -62,7 +62,7 @@ func (a *app) guide(args []string) error {
 	}
 	i := slices.IndexFunc(all, func(p guidePage) bool { return p.Topic == strings.ToLower(args[0]) })
 	if i < 0 {
-		return failWith(exitUsage, "the topics are "+strings.Join(guideTopics, ", "), "the guide has no page %q", args[0])
+		return failWith(exitUsage, didYouMean(args[0], guideTopics, "the topics are "+strings.Join(guideTopics, ", ")), "the guide has no page %q", args[0])
 	}
 	if a.output != "table" {
 		t := table{head: []string{"TOPIC", "ABOUT", "TEXT"}}

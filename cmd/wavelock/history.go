@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,12 +18,13 @@ import (
 
 func newJournal(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "journal", GroupID: "look", Args: exactly("verify, export or show"),
+		Use: "journal", GroupID: "look", Args: knownCommand,
 		Short: "Check, copy and read the record of what was done",
 		Long: `Every campaign's events are a chain: each has a SHA-256 hash over the hash
 before it and its own bytes. Write the hash of the last event (the head) down
 elsewhere, and nobody can change the record without its being seen.`,
 		Example: "  wavelock journal verify\n  wavelock journal export spring --out spring.jsonl\n  wavelock journal show web01",
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newJournalVerify(a), newJournalExport(a), newJournalShow(a))
 	return c
@@ -99,7 +101,7 @@ func (a *app) verifyChains(ctx context.Context, j *journal.Journal, args []strin
 	for _, id := range ids {
 		seq, head, err := j.Head(ctx, id)
 		if err != nil {
-			return err
+			return nearCampaign(ctx, j, err)
 		}
 		row, err := weighed(checked{Campaign: id, Events: seq, Head: head}, j.Verify(ctx, id), o.Head)
 		if err != nil {
@@ -152,6 +154,9 @@ func (a *app) verifyExport(o verifyOptions) error {
 		in = f
 	}
 	id, seq, head, verdict := journal.VerifyExport(in)
+	if broken := (*journal.ChainError)(nil); id == "" && errors.As(verdict, &broken) {
+		return failWith(exitFindings, "wavelock journal export writes such a file; if it was one, its beginning was changed", "%s is no exported journal: %s", o.File, broken.Why)
+	}
 	row, err := weighed(checked{Campaign: id, Events: seq, Head: head}, verdict, o.Head)
 	if err != nil {
 		return err
@@ -206,9 +211,9 @@ of the event, so an auditor can check the file without this program.`,
 			return a.withJournal(c.Context(), func(ctx context.Context, j *journal.Journal) error {
 				id := rollout.CampaignID(args[0])
 				if out == "" || out == "-" {
-					return j.Export(ctx, id, a.out)
+					return nearCampaign(ctx, j, j.Export(ctx, id, a.out))
 				}
-				return writeStream(out, 0o600, func(w io.Writer) error { return j.Export(ctx, id, w) })
+				return nearCampaign(ctx, j, writeStream(out, 0o600, func(w io.Writer) error { return j.Export(ctx, id, w) }))
 			})
 		},
 	}
@@ -236,12 +241,16 @@ func newJournalShow(a *app) *cobra.Command {
 
 func (a *app) showEvents(ctx context.Context, j *journal.Journal, name string, only rollout.CampaignID) error {
 	id := rollout.HostID(strings.ToLower(name))
-	if r, err := findHost(ctx, j, name); err == nil {
+	r, unknown := findHost(ctx, j, name)
+	if unknown == nil {
 		id = r.Host.ID // a short name; one that is in campaigns alone has to be given in full
 	}
 	campaigns, err := j.Campaigns(ctx)
 	if err != nil {
 		return err
+	}
+	if only != "" && !slices.ContainsFunc(campaigns, func(c journal.Campaign) bool { return c.ID == only }) {
+		return nearCampaign(ctx, j, &journal.UnknownCampaignError{ID: only})
 	}
 	t := table{head: []string{"CAMPAIGN", "EVENT", "AT", "BY", "WHAT", "ACTION", "STEP", "OUTCOME", "DETAIL"}}
 	events := []rollout.Event{}
@@ -262,6 +271,9 @@ func (a *app) showEvents(ctx context.Context, j *journal.Journal, name string, o
 		}
 	}
 	if len(events) == 0 {
+		if unknown != nil {
+			return unknown
+		}
 		return failWith(exitError, "wavelock status lists the campaigns, wavelock host what is known of a host", "no campaign has an event of %s", id)
 	}
 	return t.write(a.out, a.output, events)

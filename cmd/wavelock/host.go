@@ -88,13 +88,16 @@ func (c Config) dossier(r journal.Record, now time.Time) dossier {
 func findHost(ctx context.Context, j *journal.Journal, name string) (journal.Record, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	var hits []journal.Record
-	var names []string
-	known := 0
+	var names, all []string
 	for r, err := range j.EachHost(ctx) {
 		if err != nil {
 			return journal.Record{}, err
 		}
-		known++
+		short, _, _ := strings.Cut(string(r.Host.ID), ".")
+		all = append(all, short)
+		if strings.Contains(name, ".") {
+			all[len(all)-1] = string(r.Host.ID)
+		}
 		switch id := string(r.Host.ID); {
 		case id == name:
 			return r, nil
@@ -107,10 +110,10 @@ func findHost(ctx context.Context, j *journal.Journal, name string) (journal.Rec
 		return hits[0], nil
 	case len(hits) > 1:
 		return journal.Record{}, failWith(exitUsage, "use its full name", "%q is %s", name, strings.Join(names, " and "))
-	case known == 0:
+	case len(all) == 0:
 		return journal.Record{}, failWith(exitError, "run wavelock assess first", "no host is known yet")
 	}
-	return journal.Record{}, failWith(exitError, "wavelock report -o csv lists them; wavelock assess looks for new ones", "no host %q is known", name)
+	return journal.Record{}, failWith(exitError, didYouMean(name, all, "wavelock discover lists the directory's, wavelock assess looks at them"), "no host %q is known", name)
 }
 
 // chapters are the campaigns that have the host.

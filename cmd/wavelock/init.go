@@ -45,8 +45,8 @@ Nothing in the domain is changed, and no secret is written.`,
 	f.StringVar(&o.CAFile, "ca-file", "", "root of the controllers' certificates, a PEM `FILE`")
 	f.StringVar(&o.Template, "template", "", "certificate template (default: WinRMHTTPS, else the only `NAME`)")
 	f.BoolVar(&o.Force, "force", false, "replace a file that is there")
-	_ = c.RegisterFlagCompletionFunc("kind", completeFrom("ntlm", "kerberos", "windows")) // the flag is there
-	_ = c.RegisterFlagCompletionFunc("template", a.completeTemplates())                   // so is this one
+	_ = c.RegisterFlagCompletionFunc("kind", completeFrom(logonKinds...)) // the flag is there
+	_ = c.RegisterFlagCompletionFunc("template", a.completeTemplates())   // so is this one
 	return c
 }
 
@@ -62,7 +62,16 @@ func (a *app) init(ctx context.Context, o initOptions) error {
 	if exists(a.config) && !o.Force {
 		return failWith(exitUsage, "use --force to replace it, or --config for another name", "%s is there already", a.config)
 	}
+	if !slices.Contains(logonKinds, o.Kind) {
+		return failWith(exitUsage, didYouMean(o.Kind, logonKinds, "use "+strings.Join(logonKinds, ", ")), "--kind %q is no kind of logon", o.Kind)
+	}
+	if folder := filepath.Dir(a.config); !exists(folder) {
+		return failWith(exitUsage, "make the folder first", "%s cannot be written: there is no folder %s", a.config, folder)
+	}
 	if err := a.inquire(&o); err != nil {
+		return err
+	}
+	if err := o.readable(); err != nil {
 		return err
 	}
 	cfg, err := o.config(a.config)
@@ -95,6 +104,29 @@ func (a *app) init(ctx context.Context, o initOptions) error {
 	}
 	_, err = fmt.Fprintf(a.out, "%s is written; next: wavelock doctor\n", a.config)
 	return err
+}
+
+// logonKinds are those by which the directory is read.
+var logonKinds = []string{"ntlm", "kerberos", "windows"}
+
+// readable looks for the named files before anybody is asked for anything.
+func (o initOptions) readable() error {
+	for _, f := range []struct{ flag, name string }{
+		{"--ca-file", o.CAFile}, {"--password-file", o.PasswordFile}, {"--keytab", o.Keytab}, {"--ccache", o.CCache}, {"--hosts-certificate", o.Certificate}, {"--hosts-key", o.Key},
+	} {
+		if f.name == "" {
+			continue
+		}
+		if _, err := os.Stat(f.name); err != nil {
+			return failWith(exitUsage, "see wavelock init --help", "%s %s: %w", f.flag, f.name, unwrapPath(err))
+		}
+	}
+	if o.CAFile != "" {
+		if _, err := readRoots(o.CAFile); err != nil {
+			return failWith(exitUsage, "it has to be a PEM file with the CA's certificate", "--ca-file: %w", err)
+		}
+	}
+	return nil
 }
 
 // inquire asks for what the flags do not say.

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,14 +84,18 @@ unless --fault says so; wavelock lab faults lists what can be.`,
 }
 
 func (a *app) labUp(ctx context.Context, o labOptions) error {
+	if o.Hosts < 1 || o.Hosts > 20000 {
+		return failWith(exitUsage, "use --hosts 40", "a lab has 1 to 20000 computers, not %d", o.Hosts)
+	}
 	cfg := lab.Config{Hosts: o.Hosts, Seed: o.Seed, Latency: o.Latency, Faults: map[string]int{}, Log: a.logger()}
 	if o.Network != "" {
 		network, err := netip.ParsePrefix(o.Network)
 		if err != nil {
-			return failWith(exitUsage, "write it as 10.66.0.0/20, and see that it is local: ip route add local 10.66.0.0/20 dev lo", "--network: %w", err)
+			return failWith(exitUsage, "write it as 10.66.0.0/20, and see that it is local: ip route add local 10.66.0.0/20 dev lo", "--network %q is no network", o.Network)
 		}
 		cfg.Network = network
 	}
+	faulty := 0
 	for _, s := range o.Faults {
 		name, count, _ := strings.Cut(s, ":")
 		n, err := strconv.Atoi(count)
@@ -101,16 +106,33 @@ func (a *app) labUp(ctx context.Context, o labOptions) error {
 			return failWith(exitUsage, "wavelock lab faults lists them", "--fault %q: %w", s, err)
 		}
 		cfg.Faults[name] = n
+		if faulty += n; faulty > o.Hosts {
+			return failWith(exitUsage, "a computer has one fault at most: raise --hosts", "%d faults are more than the lab's %s", faulty, plural(o.Hosts, "computer"))
+		}
 	}
 	l, err := lab.Start(ctx, cfg)
 	if err != nil {
-		return fmt.Errorf("start the lab: %w", err)
+		return notStarted(err, o.Network)
 	}
 	defer l.Close()
 	if err := l.WriteFiles(o.Dir); err != nil {
-		return err
+		return failWith(exitError, "name another folder with --dir", "%w", err)
 	}
 	a.progress("%s are up; use --config %s; Ctrl-C ends the lab", plural(o.Hosts, "computer"), filepath.Join(o.Dir, "wavelock.yaml"))
 	<-ctx.Done()
 	return nil
+}
+
+// notStarted says what to do about a lab that could not be started.
+func notStarted(err error, network string) error {
+	hint := ""
+	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL) && network != "":
+		hint = "route the network to this system first: ip route add local " + network + " dev lo"
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "end what has the port, another lab for instance"
+	case errors.Is(err, syscall.EMFILE):
+		hint = "each computer takes some open files: raise the limit with ulimit -n, or lower --hosts"
+	}
+	return failWith(exitError, hint, "start the lab: %w", err)
 }

@@ -17,7 +17,7 @@ func newMan(a *app) *cobra.Command {
 		Example: "  wavelock man /usr/local/share/man/man1",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return fmt.Errorf("make the folder for the pages: %w", err)
+				return failWith(exitError, "name a folder that is there, or one that this user may make", "make the folder for the pages: %w", err)
 			}
 			c.Root().DisableAutoGenTag = true
 			c.Root().Long += "\n\n# EXIT STATUS\n\n" + exitTable() // the pages are made of Markdown

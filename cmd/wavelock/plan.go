@@ -63,6 +63,9 @@ func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.
 	if in.Goal.Actions() == nil {
 		return rollout.Plan{}, failWith(exitUsage, "use secure, close, renew or restore", "--goal %q is no goal", o.Goal)
 	}
+	if in.ID == "" || strings.ContainsAny(string(in.ID), rollout.NoNameHas) {
+		return rollout.Plan{}, failWith(exitUsage, "give it one like spring-2026 with --name", "%q is no name for a campaign", in.ID)
+	}
 	subjects, left, err := a.subjects(ctx, cfg)
 	if err != nil {
 		return rollout.Plan{}, err

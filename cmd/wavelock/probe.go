@@ -40,6 +40,9 @@ Exit code 9 says that a host could not be proved, or a proof was not taken.`,
 			"  wavelock probe web01.corp.example --ca-file root.pem --report backup01.json\n" +
 			"  wavelock probe --accept backup01.json --why 'tried by its owner'",
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("port") && (o.Port < 1 || o.Port > 65535) {
+				return failWith(exitUsage, "a port is 1 to 65535; HTTPS is usually on 5986", "--port %d is no TCP port", o.Port)
+			}
 			if o.Accept != "" {
 				return a.acceptProbes(c.Context(), o.Accept, o.Why)
 			}
@@ -68,9 +71,9 @@ type probeOptions struct {
 func probeArgs(o *probeOptions) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if o.Accept != "" {
-			return cobra.NoArgs(c, args)
+			return exactly()(c, args)
 		}
-		return cobra.MinimumNArgs(1)(c, args)
+		return atLeast("the name of a host")(c, args)
 	}
 }
 
@@ -116,7 +119,7 @@ func (a *app) surroundings(ctx context.Context, o probeOptions) (Config, [][]byt
 	}
 	b, err := os.ReadFile(o.CAFile)
 	if err != nil {
-		return cfg, nil, failWith(exitUsage, "--ca-file has to be a PEM file with the enterprise roots", "read %s: %w", o.CAFile, unwrapPath(err))
+		return cfg, nil, failWith(exitUsage, "--ca-file has to be a PEM file with the enterprise roots", "read the roots %s: %w", o.CAFile, unwrapPath(err))
 	}
 	var roots [][]byte
 	for {

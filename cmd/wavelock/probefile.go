@@ -61,14 +61,14 @@ func readProbes(name string) (probeFile, error) {
 	hint := "it has to be a file that wavelock probe --report wrote"
 	info, err := os.Stat(name)
 	if err != nil {
-		return f, failWith(exitUsage, hint, "read %s: %w", name, unwrapPath(err))
+		return f, failWith(exitUsage, hint, "read the proofs %s: %w", name, unwrapPath(err))
 	}
 	if info.Size() > most {
 		return f, failWith(exitUsage, hint, "%s has %d bytes", name, info.Size())
 	}
 	body, err := os.ReadFile(name)
 	if err != nil {
-		return f, failWith(exitUsage, hint, "read %s: %w", name, unwrapPath(err))
+		return f, failWith(exitUsage, hint, "read the proofs %s: %w", name, unwrapPath(err))
 	}
 	if err := json.Unmarshal(body, &f); err != nil || f.Format != probeFormat {
 		return f, failWith(exitUsage, hint, "%s is no file of proofs", name)

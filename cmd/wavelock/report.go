@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,6 +29,9 @@ Exit code 9 says that a file does not fit the journal (--verify).`,
   wavelock report --verify 2026-03.html
   wavelock report --schema > report.schema.json`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := errors.Join(oneOf(c, "out", "verify", "schema"), oneOf(c, "at", "verify", "schema")); err != nil {
+				return err
+			}
 			if o.schema {
 				_, err := a.out.Write(reportSchema)
 				return err
@@ -44,8 +48,6 @@ Exit code 9 says that a file does not fit the journal (--verify).`,
 	f.StringVar(&o.at, "at", "", "past `DAY` like 2026-03-31 (its end, UTC), or a time like 2026-03-31T12:00:00Z")
 	f.StringVar(&o.verify, "verify", "", "`FILE` to hold against the journal")
 	f.BoolVar(&o.schema, "schema", false, "print the JSON schema of a report, and end")
-	c.MarkFlagsMutuallyExclusive("out", "verify", "schema")
-	c.MarkFlagsMutuallyExclusive("at", "verify", "schema")
 	return c
 }
 
@@ -61,7 +63,7 @@ func (a *app) reportWith(ctx context.Context, cfg Config, o reportOptions) error
 	at := a.now()
 	if o.at != "" {
 		var err error
-		if at, err = pastDate(o.at); err != nil {
+		if at, err = pastDate(o.at, a.now()); err != nil {
 			return err
 		}
 	}
@@ -92,15 +94,20 @@ func (a *app) reportWith(ctx context.Context, cfg Config, o reportOptions) error
 }
 
 // pastDate takes a day, which ends at its last second, or a time.
-func pastDate(s string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
+func pastDate(s string, now time.Time) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		if t, err = time.Parse(time.DateOnly, s); err == nil && !t.After(now) {
+			return t.AddDate(0, 0, 1).Add(-time.Nanosecond), nil
+		}
 	}
-	t, err := time.Parse(time.DateOnly, s)
 	if err != nil {
 		return t, failWith(exitUsage, "write 2026-03-31 or 2026-03-31T12:00:00Z", "--at %q is no date", s)
 	}
-	return t.AddDate(0, 0, 1).Add(-time.Nanosecond), nil
+	if t.After(now) {
+		return t, failWith(exitUsage, "leave --at out for how it is now", "--at %q lies in the future", s)
+	}
+	return t, nil
 }
 
 // coverage is how far the fleet is, as last observed.

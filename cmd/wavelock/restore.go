@@ -14,7 +14,7 @@ func newRestore(a *app) *cobra.Command {
 	var fromHost bool
 	var o runOptions
 	c := &cobra.Command{
-		Use: "restore HOST...", GroupID: "roll", Args: cobra.MinimumNArgs(1),
+		Use: "restore HOST...", GroupID: "roll", Args: atLeast("the name of a host"),
 		Short: "Put hosts back from the before-image that each keeps",
 		Long: `Put hosts back to what they were before wavelock first wrote to them, from the
 before-image in their own registry: the HTTP listener first, then what was added

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,9 +66,7 @@ itself.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceUsage:  true,
 		SilenceErrors: true,
-
-		SuggestionsMinimumDistance: 2,
-		Version:                    versionString(),
+		Version:       versionString(),
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			a.noColor = a.noColor || !c.Flag("no-color").Changed && colorless()
 			switch a.output {
@@ -92,9 +89,7 @@ itself.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, only results and errors")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done, to standard error")
 	f.BoolP("help", "h", false, "print this help")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%w", err)
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: "begin", Title: "Begin:"},
 		&cobra.Group{ID: "look", Title: "Look (no host is changed):"},
 		&cobra.Group{ID: "roll", Title: "Roll out:"},
@@ -114,47 +109,9 @@ itself.`,
 	return root
 }
 
-// knownCommand refuses a word that is no command, and names the ones it may be meant for.
-func knownCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	hint := "see " + c.CommandPath() + " --help"
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = "did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return failWith(exitUsage, hint, "%s has no command %q", c.CommandPath(), args[0])
-}
-
 // colorless reports whether the surroundings ask for no colours: see no-color.org and bixense.com/clicolors.
 func colorless() bool {
 	return os.Getenv("NO_COLOR") != "" || os.Getenv("CLICOLOR") == "0" || os.Getenv("TERM") == "dumb"
-}
-
-// atMost is one argument or none.
-func atMost(name string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) <= 1 {
-			return nil
-		}
-		return failWith(exitUsage, "it takes "+name+", or nothing", "%s does not know what to do with %q", c.CommandPath(), args[1])
-	}
-}
-
-// exactly says what is missing in words, where cobra counts arguments.
-func exactly(names ...string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) == len(names) {
-			return nil
-		}
-		if len(names) == 0 {
-			return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%s takes no argument, but got %q", c.CommandPath(), args[0])
-		}
-		if len(args) < len(names) {
-			return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%s needs %s", c.CommandPath(), names[len(args)])
-		}
-		return failWith(exitUsage, "see "+c.CommandPath()+" --help", "%s does not know what to do with %q", c.CommandPath(), args[len(names)])
-	}
 }
 
 // progress prints a line about what is being done, to standard error.
