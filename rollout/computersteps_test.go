@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -32,7 +33,7 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 		if !slices.ContainsFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == s.Thumbprint }) {
 			return Result{}, c.fail(s.Kind, ReasonListenerFailed, false, false)
 		}
-		if (c.action == ActRenew || c.https && c.thumb != s.Thumbprint) && (!c.http || c.shut) && !(c.armed && c.task) {
+		if (c.action == ActRenew || c.https && c.thumb != s.Thumbprint && (!c.http || c.shut)) && !(c.armed && c.task) {
 			c.t.Fatalf("the only door is touched and no undo is armed")
 		}
 		if c.expels && c.bound != s.Thumbprint {
@@ -46,7 +47,7 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 	case StepProve, StepProveClosed, StepProveNarrow:
 		return c.prove(s)
 	case StepArm:
-		if kept := c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); c.action == ActRenew && (s.Kept != (kept && !c.http) || s.Back != c.bound) {
+		if kept := c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); c.action == ActRenew && (s.Kept != (kept && !c.http) || s.Back != cmp.Or(c.bound, c.thumb)) {
 			c.t.Fatalf("the undo has no listener to bring back: kept %v, HTTP %v, step %+v", kept, c.http, s)
 		}
 		c.back, c.last, c.by = s.Back, s.Kept, ""

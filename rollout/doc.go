@@ -21,6 +21,7 @@
 //
 //	secure   inspect ▶ save-image ▶ enroll ▶ listen-https ▶ allow-https ▶ prove-https
 //	close    inspect ▶ prove-https ▶ arm-undo ▶ remove-http ▶ prove-closed ▶ disarm-undo
+//	renew    inspect ▶ enroll ▶ arm-undo ▶ listen-https ▶ prove-closed ▶ disarm-undo ▶ prove-https
 //	restore  inspect ▶ put-back ▶ inspect
 //
 // And how an action can end:

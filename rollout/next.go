@@ -135,7 +135,7 @@ func afterFailure(run HostRun, now time.Time) (Step, bool) {
 		return Step{}, false
 	case run.Action == ActRestore:
 		return notRestored(run, f.Reason, detail, now), true
-	case run.Action == ActRenew && (f.Unsure || f.Step == StepInspect && run.Dirty):
+	case run.Action == ActRenew && (f.Unsure || f.Step == StepInspect && run.Dirty), run.guarded():
 		return renewUncertain(run, f.Reason, detail, now), true
 	case f.Step == StepInspect && run.Dirty:
 		return finishUntil(Unknown, f.Reason, detail, now.Add(run.Policy.DeferFor.D())), true

@@ -11,12 +11,12 @@ import (
 
 // A renewal gives the HTTPS listener of a host its next certificate: the one that
 // autoenrollment has put beside the old one, or one that is asked for now. It is
-// proved like everything else. Where HTTP does not let us in, the undo is armed before
-// the listener is touched, and its way back is the HTTPS listener with the certificate
-// that let us in; the HTTP listener of the before-image is the last resort, should that
-// certificate be gone from the store by then.
-// A renewal that fails puts nothing else back by itself: HTTP must not come back
-// because a CA said no.
+// proved like everything else. The undo is armed before the listener is touched, also
+// where HTTP is open, as those who have moved would not find it. Its way back is the
+// HTTPS listener with the certificate that let us in; where HTTP is gone, the HTTP
+// listener of the before-image is the last resort, should that certificate not be in
+// the store any more. A renewal whose proof fails ends when the undo was seen to have
+// fired; one that fails before it touched the listener changes nothing.
 
 // longestBefore is how long before its end a certificate is renewed at the latest
 // wish of ours: after the six weeks at which autoenrollment does it by itself.
@@ -136,9 +136,6 @@ func nextRenew(run HostRun, now time.Time) Step {
 	want, err := run.Policy.renewal(run.Host, *run.Seen, now)
 	route, _ := run.Policy.RouteOf(run.Host)
 	ready := err == nil && listener.Thumbprint == want.Thumbprint && run.Seen.bound(run.Policy.Port) == want.Thumbprint
-	// Where HTTP does not let us in, HTTPS is the only door, and it is not touched without an undo. One that is armed is
-	// disarmed over a proof, whatever became of HTTP since.
-	guarded := !run.Seen.secondDoor() || run.Seen.Undo.Value.Task
 	switch {
 	case run.Dirty && !run.Seen.Undo.Known: // whether it has fired or still may, nobody can say
 		if run.Done[StepInspect] <= run.Policy.Retries {
@@ -147,9 +144,9 @@ func nextRenew(run HostRun, now time.Time) Step {
 		return renewUncertain(run, ReasonNotReadable, "the undo was not read: "+run.Seen.Undo.Why, now)
 	case run.spent():
 		return finish(Failed, ReasonUndoFired, "the new certificate was not proved in time: "+run.cameBack(listener))
-	case ready && (!guarded || !run.undone()) && !run.proved(want.Thumbprint):
+	case ready && !run.undone() && !run.proved(want.Thumbprint):
 		return run.prove(StepProve, want.Thumbprint)
-	case ready && (!guarded || !run.undone()):
+	case ready && !run.undone():
 		return finish(Passed, "", "")
 	case ready:
 		s := nextClosed(run, want.Thumbprint, now)
@@ -165,7 +162,7 @@ func nextRenew(run HostRun, now time.Time) Step {
 		return run.enroll(err, now)
 	case run.Done[StepListen] > 0:
 		return run.prove(StepProve, want.Thumbprint) // whatever is still wrong, the proof says what
-	case guarded && !(run.undone() && run.armed(now)):
+	case !(run.undone() && run.armed(now)):
 		// What http.sys has is what let us in, whatever the listener says.
 		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now,
 			Kept: !run.listsHTTP() && run.keptHTTP(), Back: cmp.Or(run.Seen.bound(run.Policy.Port), listener.Thumbprint)}
@@ -184,6 +181,11 @@ func (run HostRun) cameBack(listener Listener) string {
 func (run HostRun) listsHTTP() bool {
 	_, open := run.Seen.listener(HTTP)
 	return open
+}
+
+// guarded reports whether the undo of a renewal will still fire: what failed is not over.
+func (run HostRun) guarded() bool {
+	return run.Action == ActRenew && run.Seen != nil && run.Seen.Undo.Known && run.Seen.Undo.Value.Active()
 }
 
 // undone reports whether an undo is armed on the host, or half armed.

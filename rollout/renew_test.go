@@ -46,7 +46,7 @@ func TestWaysOfARenewal(t *testing.T) {
 		}, []StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"something on the way shuts HTTP": {false, func(c *computer) { c.shut = true },
 			[]StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
-		"HTTP is there": {false, nil, []StepKind{StepInspect, StepEnroll, StepListen, StepProve}, Passed, ""},
+		"HTTP is there": {false, nil, []StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"autoenrollment was here": {true, func(c *computer) { c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now)) },
 			[]StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"autoenrollment archived the old one": {true, func(c *computer) {
@@ -54,14 +54,14 @@ func TestWaysOfARenewal(t *testing.T) {
 			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
 		}, []StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"http.sys has another": {true, func(c *computer) { c.certs[0].NotAfter, c.bound, c.http = c.now.Add(300*24*time.Hour), "", true },
-			[]StepKind{StepInspect, StepListen, StepProve}, Passed, ""},
+			[]StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"the CA revoked it": {true, func(c *computer) {
 			c.certs[0].NotAfter, c.certs[0].Revoked = c.now.Add(300*24*time.Hour), "it was revoked on Monday"
 		}, []StepKind{StepInspect, StepEnroll, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"the CA revoked it, and another is there": {false, func(c *computer) {
 			c.certs[0].NotAfter, c.certs[0].Revoked = c.now.Add(300*24*time.Hour), "it was revoked on Monday"
 			c.certs = append(c.certs, goodCert(c.host.ID, 40, c.now))
-		}, []StepKind{StepInspect, StepListen, StepProve}, Passed, ""},
+		}, []StepKind{StepInspect, StepArm, StepListen, StepProveClosed, StepDisarm, StepProve}, Passed, ""},
 		"nothing is due":      {true, func(c *computer) { c.certs[0].NotAfter = c.now.Add(300 * 24 * time.Hour) }, []StepKind{StepInspect, StepProve}, Passed, ""},
 		"the CA says no":      {true, func(c *computer) { c.ca = "deny" }, []StepKind{StepInspect, StepEnroll}, Failed, ReasonEnrollDenied},
 		"the CA waits":        {true, func(c *computer) { c.ca = "pend" }, []StepKind{StepInspect, StepEnroll}, Pending, ReasonEnrollPending},
@@ -102,6 +102,7 @@ func TestARenewalThatLocksOutIsUndone(t *testing.T) {
 		"HTTP never was": {neverHTTP, false},
 		"HTTP was there, and the old one is gone":   {func(c *computer) { c.expels = true }, true},
 		"something on the way shuts HTTP, as it is": {func(c *computer) { c.http, c.shut = true, true }, true},
+		"HTTP is there": {func(c *computer) { c.http = true }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := closedComputer(t, DefaultPolicy(), true)
@@ -165,6 +166,8 @@ func TestRenewals(t *testing.T) {
 			t.Fatalf("done with %+v after %v", *c, tr.seen)
 		case c.http && never:
 			t.Fatalf("HTTP is there, and never was: %v", tr.seen)
+		case !h.Done && c.thumb == c.rotten && !c.expels:
+			t.Fatalf("it is left with a certificate that lets nobody in, after %v: %+v; %+v", tr.seen, *h, *c)
 		case c.http && !http && (c.fired == 0 || !c.expels):
 			t.Fatalf("HTTP came back: fired %d, the old certificate is gone %v: %v", c.fired, c.expels, tr.seen)
 		}

@@ -359,7 +359,8 @@ func (s *State) start(h *HostState, e Event) {
 		w.Joined = append(w.Joined, e.Host)
 		h.Wave = e.Wave
 	}
-	if h.Running == "" { // else a former attempt was given up, and what it began still counts
+	// What an attempt began that was given up still counts, and so does a renewal of which nobody knows how it ended.
+	if h.Running == "" && !(e.Action == ActRenew && h.Outcome == Unknown) {
 		h.Dirty, h.Removed = false, false
 	}
 	h.Running, h.Attempt, h.Open = e.Action, e.Attempt, ""

@@ -7,7 +7,7 @@
 // that doing it twice is harmless. What is written on a host, and nothing else:
 //
 //	HKLM\SOFTWARE\wavelock\before    the before-image, and a copy of the listeners
-//	HKLM\SOFTWARE\wavelock\undo      the listener that the armed undo copies back
+//	HKLM\SOFTWARE\wavelock\undo      the listener that the armed undo copies back, and the one of its last resort
 //	\wavelock\undo                   the undo, a scheduled task as SYSTEM
 //	\wavelock\enroll                 the one-shot certificate request, deleted at once
 //	wavelock-https-5986              the firewall rule

@@ -10,15 +10,22 @@ import (
 	"wavelock/rollout/machinetest"
 )
 
-// shortLived is a computer that was closed with a certificate of an hour.
+// shortLived is a computer that got HTTPS with a certificate of an hour, beside HTTP.
 func shortLived(t *testing.T) *bench {
 	t.Helper()
 	b := setup(t)
 	b.policy.MinLeft, b.policy.RenewBefore = 0, rollout.Duration(2*time.Hour)
 	b.ca.Set(adcstest.ShortLived, true)
 	b.want(rollout.ActSecure, rollout.Passed)
-	b.want(rollout.ActClose, rollout.Passed)
 	b.ca.Set(adcstest.ShortLived, false)
+	return b
+}
+
+// closed is the same without HTTP.
+func closed(t *testing.T) *bench {
+	t.Helper()
+	b := shortLived(t)
+	b.want(rollout.ActClose, rollout.Passed)
 	return b
 }
 
@@ -26,7 +33,7 @@ func shortLived(t *testing.T) *bench {
 // before-image.
 func neverHTTP(t *testing.T) *bench {
 	t.Helper()
-	b := shortLived(t)
+	b := closed(t)
 	b.win.Registry(func(r *machinetest.Registry) { r.Delete(`SOFTWARE\wavelock`) })
 	b.image = nil
 	return b
@@ -55,11 +62,7 @@ func TestARenewalWhereHTTPNeverWas(t *testing.T) {
 // The HTTP listener is there, and the host's own firewall shuts it: HTTPS is the only door, whatever the listeners say.
 func TestARenewalWhereHTTPIsShutOnTheWay(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.policy.MinLeft, b.policy.RenewBefore = 0, rollout.Duration(2*time.Hour)
-	b.ca.Set(adcstest.ShortLived, true)
-	b.want(rollout.ActSecure, rollout.Passed)
-	b.ca.Set(adcstest.ShortLived, false)
+	b := shortLived(t)
 	b.win.Registry(func(r *machinetest.Registry) {
 		r.SetText(firewallKey+`\FirewallRules`, "somebody's", "v2.31|Action=Block|Active=TRUE|Dir=In|Protocol=6|LPort=5985|Name=somebody's|")
 	})
@@ -70,20 +73,23 @@ func TestARenewalWhereHTTPIsShutOnTheWay(t *testing.T) {
 	}
 }
 
-// The next certificate is not to be trusted, and HTTP does not let us in: the old one is put back by the host itself, after
-// a while or at its next start, and HTTP is not opened, unless the old one is not in the store any more.
+// The next certificate is not to be trusted: the old one is put back by the host itself, after a while or at its next start,
+// and HTTP is not opened, unless the old one is not in the store any more.
 func TestACertificateThatIsNotProvedIsTakenBack(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		host           func(*testing.T) *bench
 		boot, expelled bool
+		http           bool // in the end
 	}{
-		"by its delay":                             {neverHTTP, false, false},
-		"by a restart":                             {neverHTTP, true, false},
-		"by its delay, where HTTP was once":        {shortLived, false, false},
-		"by a restart, where HTTP was once":        {shortLived, true, false},
-		"by a restart, and it is not in the store": {shortLived, true, true},
-		"by its delay, and it is not in the store": {shortLived, false, true},
+		"by its delay":                             {neverHTTP, false, false, false},
+		"by a restart":                             {neverHTTP, true, false, false},
+		"by its delay, where HTTP was once":        {closed, false, false, false},
+		"by a restart, where HTTP was once":        {closed, true, false, false},
+		"by its delay, beside HTTP":                {shortLived, false, false, true},
+		"by a restart, beside HTTP":                {shortLived, true, false, true},
+		"by a restart, and it is not in the store": {closed, true, true, true},
+		"by its delay, and it is not in the store": {closed, false, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -122,7 +128,7 @@ func TestACertificateThatIsNotProvedIsTakenBack(t *testing.T) {
 					t.Fatalf("%s did not come back: %s is presented, HTTP %v, tasks %v", old.Short(), thumb.Short(), b.win.HTTPOpen(), b.win.TaskNames())
 				}
 			}
-			b.doors(tc.expelled, true)
+			b.doors(tc.http, true)
 			b.ca.Set(adcstest.OtherCA, false)
 			if end, steps, _ = b.do(rollout.ActRenew); end.Outcome != rollout.Failed || end.Reason != rollout.ReasonUndoFired {
 				t.Errorf("the same campaign again: %s (%s: %s) after %v", end.Outcome, end.Reason, end.Detail, steps)
