@@ -57,14 +57,15 @@ func BarredFrom(p *Plan, s *State, person string) bool {
 
 // AwaitedApproval says in words which approval a wave (from 1) still waits for; it is empty when there is none.
 func AwaitedApproval(p *Plan, s *State, wave int, now time.Time) (why string) {
-	if !p.Asks(wave) {
+	early, unproven := s.early(p, wave)
+	if !p.Asks(wave) && !unproven {
 		return ""
 	}
 	why = "an approval"
 	if p.SecondPerson() {
 		why = "the approval of a second person, as HTTP is removed in it: somebody else than " + s.By
 	}
-	for _, a := range s.Waves[wave-1].Approvals {
+	for _, a := range s.Waves[wave-1].Approvals[early:] {
 		switch {
 		case BarredFrom(p, s, a.By):
 		case p.Policy.expired(a, now):

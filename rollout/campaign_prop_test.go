@@ -130,6 +130,9 @@ func (d *drill) workers() {
 // outcome is an end that a worker could report: see Next.
 func (d *drill) outcome(h *hostBook) Outcome {
 	ends := []Outcome{Failed, Failed, Deferred, Refused}
+	if h.narrow { // see HostRun.refuse
+		ends = ends[:3]
+	}
 	switch {
 	case h.running == ActQuiesce && (h.last != Soaking || h.row < 3) && rapid.Bool().Draw(d.t, "soaks"):
 		return Soaking

@@ -342,7 +342,7 @@ func (d *decider) again(n int, room *int) {
 			d.wake(h.Again)
 			continue
 		}
-		if d.spent(h) || *room <= 0 || d.d.Hold != "" || !d.inTime(h) || !d.roomFor(id) {
+		if d.spent(h) && !d.awaited(n, h) || *room <= 0 || d.d.Hold != "" || !d.inTime(h) || !d.roomFor(id) {
 			continue
 		}
 		*room--
@@ -368,6 +368,9 @@ func (d *decider) close(n, open int) {
 			d.hold("%d hosts wait for something else: unreachable, their policy or their CA", len(left))
 			return
 		}
+	}
+	if d.unproven(n) {
+		return
 	}
 	e := Event{Kind: EvWavePassed, Wave: n}
 	if soak := d.wave(n).Soak; soak > 0 && !last {

@@ -127,6 +127,20 @@ func TestDecide(t *testing.T) {
 		"a pause does not stop the way back":                 {newStage(3).wave(EvWaveOpened, 1).act("h0", ActSecure, Failed).say(Event{Kind: EvPaused, Actor: "ann"}), soon, "restore h0 in 1", "paused by ann"},
 		"a pause stops the next wave":                        {newStage(1).say(Event{Kind: EvPaused, Actor: "ann"}), soon, "", "paused by ann"},
 		"a resume lets it go on":                             {newStage(1).say(Event{Kind: EvPaused, Actor: "ann"}, Event{Kind: EvResumed, Actor: "ann"}), soon, "wave-opened 1", ""},
+		"a wave of which nobody came says so":                {newStage(1, 1).wave(EvWaveOpened, 1).act("h0", ActSecure, Deferred), soon, "wave-unproven 1", ""},
+		"and waits for him, or for a person":                 {unproven(Deferred), soon, "", "wave-unproven: no host of wave 1 is done (1 deferred); wave 2 waits for one of them, or for an approval"},
+		"who comes back is taken":                            {unproven(Deferred), later, "secure h0 in 1", ""},
+		"however often he had not":                           {spent(unproven(Deferred)), later, "secure h0 in 1", ""},
+		"and proves it after all":                            {unproven(Deferred).both("h0"), later, "wave-passed 1", ""},
+		"an approval lets the next wave begin":               {unproven(Deferred).say(Event{Kind: EvApproved, Wave: 2, Actor: "bob"}), soon, "wave-passed 1", ""},
+		"one that was given before does not":                 {unproven(Deferred, Event{Kind: EvApproved, Wave: 2, Actor: "bob"}), soon, "", "wave 2 waits for one of them, or for an approval"},
+		"a refused canary proves nothing either":             {unproven(Refused), later, "", "no host of wave 1 is done (1 refused)"},
+		"nor does one that waits for its policy":             {unproven(AwaitPolicy), soon, "", "no host of wave 1 is done (1 await-policy)"},
+		"nor one that was put back":                          {unproven(Failed).act("h0", ActRestore, Restored), soon, "", "no host of wave 1 is done (1 restored)"},
+		"nor one that is retired":                            {retire(newStage(1, 1).wave(EvWaveOpened, 1), "h0"), soon, "wave-unproven 1", ""},
+		"nobody waits for it on the way back":                {passing(func(p *Plan) { p.Goal = GoalRestore }), soon, "wave-passed 1", ""},
+		"nor where the policy says so":                       {passing(func(p *Plan) { p.Policy.PassUnproven = true }), soon, "wave-passed 1", ""},
+		"nor when nobody is left to begin with":              {retire(newStage(1, 1).wave(EvWaveOpened, 1).act("h0", ActSecure, Refused), "h1"), soon, "wave-passed 1", ""},
 		"deferred hosts are left for later":                  {newStage(2).wave(EvWaveOpened, 1).act("h0", ActSecure, Deferred).both("h1"), soon, "wave-passed 1", ""},
 		"a later wave takes them when their time has come":   {newStage(1, 1).wave(EvWaveOpened, 1).act("h0", ActSecure, Deferred).wave(EvWavePassed, 1).wave(EvWaveOpened, 2), later, "secure h1 in 2, secure h0 in 2", ""},
 		"and not before":                                     {newStage(1, 1).wave(EvWaveOpened, 1).act("h0", ActSecure, Deferred).wave(EvWavePassed, 1).wave(EvWaveOpened, 2), soon, "secure h1 in 2", ""},
@@ -156,6 +170,32 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unproven has a canary that came to this end, which was said, and a second wave. The events came before.
+func unproven(o Outcome, before ...Event) *stage {
+	return newStage(1, 1).say(before...).wave(EvWaveOpened, 1).act("h0", ActSecure, o).
+		say(Event{Kind: EvWaveUnproven, Wave: 1, Detail: "1 host", Reason: ReasonWaveUnproven})
+}
+
+func spent(st *stage) *stage {
+	st.p.Policy.Deferrals = 0
+	return st
+}
+
+func retire(st *stage, id HostID) *stage {
+	e, err := NewRoster(Roster{Retired: []Change{{Host: id, Reason: ReasonAccountGone}}})
+	if err != nil {
+		panic(err)
+	}
+	return st.say(e)
+}
+
+// passing has a canary that is deferred, in a plan that was changed.
+func passing(change func(*Plan)) *stage {
+	st := newStage(1, 1)
+	change(st.p)
+	return st.begin().wave(EvWaveOpened, 1).act("h0", st.p.Actions()[0], Deferred)
 }
 
 func needsApproval() *stage {

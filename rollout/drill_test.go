@@ -61,6 +61,8 @@ type hostBook struct {
 
 type waveBook struct {
 	status   WaveStatus
+	unproven bool // it was said of the wave
+	asked    int  // approvals from here on were given when the wave before was known to be unproven
 	approved []Approval
 	soak     time.Time
 	failures int
@@ -80,6 +82,7 @@ func drawPlan(t *rapid.T) *Plan {
 	p.Policy.FailureLimit = rapid.IntRange(1, 6).Draw(t, "failure limit")
 	p.Policy.Quiesce = Duration(rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "quiesce"))
 	p.Policy.Deferrals = rapid.IntRange(0, 3).Draw(t, "deferrals")
+	p.Policy.PassUnproven = rapid.IntRange(0, 3).Draw(t, "pass unproven") == 0
 	p.Policy.RestorePassed = rapid.Bool().Draw(t, "restore passed")
 	p.Policy.SecondPerson = rapid.IntRange(0, 3).Draw(t, "second person") == 0
 	p.Policy.ApprovalFor = Duration(rapid.SampledFrom([]time.Duration{0, 0, 8 * time.Hour}).Draw(t, "approval for"))
@@ -158,9 +161,42 @@ func (d *drill) ready(id HostID, n int) bool {
 	case h.running != "" || d.done(h) || d.gone(h):
 		return false
 	case h.waits():
-		return !d.now.Before(h.due) && !d.spent(h)
+		return !d.now.Before(h.due) && (!d.spent(h) || d.missed(h, n))
 	}
 	return h.wave == n && (h.last == "" || h.last == Passed || (h.last == Soaking && !d.now.Before(h.due)))
+}
+
+// missed reports whether a wave that has proved nothing waits for the host, however often it was deferred.
+func (d *drill) missed(h *hostBook, n int) bool {
+	return h.wave == n && d.gates(n) && d.waves[n-1].unproven && !h.narrow && !d.gone(h)
+}
+
+// gates reports whether the next wave rests on this one.
+func (d *drill) gates(n int) bool { return n < len(d.p.Waves) && !d.p.Policy.PassUnproven }
+
+// shown reports whether a host of the wave is at the goal.
+func (d *drill) shown(n int) bool {
+	for _, h := range d.hosts {
+		if h.wave == n && d.done(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// depends reports whether something would be begun in a wave after this one.
+func (d *drill) depends(n int) bool {
+	for _, h := range d.hosts {
+		if h.wave > n && h.wave <= len(d.p.Waves) && h.last == "" && !d.gone(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// stuck reports whether a wave waits for a host at the goal, or for a person who lets the next one begin.
+func (d *drill) stuck(n int) bool {
+	return d.gates(n) && !d.shown(n) && d.depends(n) && !d.approvedFrom(n+1, d.waves[n].asked)
 }
 
 // gone reports whether nothing may be begun on a host because it is retired; what was begun goes on.

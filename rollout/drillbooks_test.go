@@ -78,6 +78,11 @@ func (d *drill) bookWave(w *waveBook, e Event) {
 		w.status, d.halted = WaveHalted, e.Wave
 	case EvWaveEnded:
 		w.status = WaveEnded
+	case EvWaveUnproven:
+		w.unproven = true
+		if e.Wave < len(d.waves) {
+			d.waves[e.Wave].asked = len(d.waves[e.Wave].approved)
+		}
 	}
 }
 
@@ -176,11 +181,18 @@ func (d *drill) planStale() bool {
 
 // waveApproved reports whether a wave has the approvals that it needs.
 func (d *drill) waveApproved(n int) bool {
-	second := d.p.Policy.SecondPerson && d.p.Goal == GoalClose
-	if n > len(d.p.Waves) || (!second && !d.p.Waves[n-1].Approval) {
+	if n > len(d.p.Waves) || !d.second() && !d.p.Waves[n-1].Approval {
 		return true
 	}
-	for _, a := range d.waves[n-1].approved {
+	return d.approvedFrom(n, 0)
+}
+
+func (d *drill) second() bool { return d.p.Policy.SecondPerson && d.p.Goal == GoalClose }
+
+// approvedFrom reports whether one of a wave's approvals counts, those before the first not looked at.
+func (d *drill) approvedFrom(n, first int) bool {
+	second := d.second()
+	for _, a := range d.waves[n-1].approved[first:] {
 		if !d.stale(a.At) && (!second || a.By != d.by) {
 			return true
 		}

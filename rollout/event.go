@@ -29,6 +29,9 @@ const (
 	EvWavePassed EventKind = "wave-passed"
 	EvWaveHalted EventKind = "wave-halted" // its error budget is used up; its hosts are being restored
 	EvWaveEnded  EventKind = "wave-ended"  // a halted wave has been restored as far as possible
+	// EvWaveUnproven says that nothing more happens in a wave by itself and none of its hosts reached the goal. The wave
+	// stays open.
+	EvWaveUnproven EventKind = "wave-unproven"
 
 	EvAction   EventKind = "action"    // an action was given to a worker
 	EvStepOpen EventKind = "step-open" // written before the step is tried

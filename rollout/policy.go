@@ -77,8 +77,10 @@ type Policy struct {
 	PollFor        Duration `json:"poll_for"`                  // pending requests and awaited policies are looked at this often
 	RestoreTries   int      `json:"restore_tries"`             // before a host is left to a person
 	// RestorePassed also takes back the hosts of a halted wave that had passed.
-	RestorePassed bool     `json:"restore_passed,omitempty"`
-	Waivers       []Waiver `json:"waivers,omitempty"`
+	RestorePassed bool `json:"restore_passed,omitempty"`
+	// PassUnproven lets the next wave begin although no host of this one reached the goal.
+	PassUnproven bool     `json:"pass_unproven,omitempty"`
+	Waivers      []Waiver `json:"waivers,omitempty"`
 
 	Maintenance  Maintenance `json:"maintenance,omitzero"`    // when something may begin
 	AtOnce       []Bound     `json:"at_once,omitempty"`       // beside the waves' in_flight

@@ -120,6 +120,7 @@ const (
 	ReasonProtocol              Reason = "protocol-error"
 	ReasonTimeout               Reason = "timed-out"
 	ReasonQuota                 Reason = "host-quota"
+	ReasonWaveUnproven          Reason = "wave-unproven"
 	ReasonInternal              Reason = "internal-error"
 )
 

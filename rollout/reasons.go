@@ -118,6 +118,7 @@ var reasons = map[Reason]reasonText{
 	ReasonProtocol:              {"the host answered in a way that WS-Management does not know", "is it really Windows? see the log for the answer"},
 	ReasonTimeout:               {"the host did not answer in time", "it is tried again; raise the time-out if the host is merely slow"},
 	ReasonQuota:                 {"the host refused because of its quotas", "MaxShellsPerUser or MaxConcurrentOperationsPerUser is used up; it is tried again"},
+	ReasonWaveUnproven:          {"a wave came to its end and no host of it reached the goal", "nothing is proved, so the next wave does not begin: bring one of its hosts back or mend it and it is taken by itself, or let the next wave begin all the same: wavelock approve CAMPAIGN --wave N"},
 	ReasonInternal:              {"the procedure did not converge", "this is a defect: please report the host's journal"},
 }
 
@@ -139,5 +140,5 @@ var reasonOrder = []Reason{
 	ReasonOCSPMalformed, ReasonOCSPRefused, ReasonOCSPSignature, ReasonOCSPOther, ReasonOCSPStale, ReasonOCSPFuture, ReasonOCSPNonce, ReasonOCSPUnknown,
 	ReasonThumbprintDiffers, ReasonHTTPStillOpen, ReasonHTTPUncertain,
 	ReasonNarrowFailed, ReasonFirewallOff, ReasonNoDropLog, ReasonSelfNotSeen, ReasonSoaking, ReasonTurnedAway, ReasonNotSoaked, ReasonUndoNotArmed, ReasonUndoFired, ReasonOtherCampaign, ReasonImageFailed, ReasonRestoreFailed, ReasonNoImage, ReasonOnlyDoor, ReasonNothingToRenew, ReasonInterrupted,
-	ReasonProtocol, ReasonTimeout, ReasonQuota, ReasonInternal,
+	ReasonProtocol, ReasonTimeout, ReasonQuota, ReasonWaveUnproven, ReasonInternal,
 }

@@ -59,8 +59,15 @@ func (d *drill) refereeEvent(e Event) {
 		if d.waveOver(e.Wave) || d.halted > 0 || d.unsettled(e.Wave) > 0 || d.inFlight() > 0 {
 			d.t.Fatalf("wave %d passes with %d hosts unsettled and %d in flight", e.Wave, d.unsettled(e.Wave), d.inFlight())
 		}
+		if d.stuck(e.Wave) {
+			d.t.Fatalf("wave %d passes and nothing was proved in it; approvals of the next one: %+v", e.Wave, d.waves[e.Wave].approved)
+		}
 		if soak := d.rules(e.Wave).Soak; e.Wave <= len(d.p.Waves) && !e.Until.Equal(d.now.Add(soak.D())) && soak > 0 {
 			d.t.Fatalf("wave %d soaks until %v", e.Wave, e.Until)
+		}
+	case EvWaveUnproven:
+		if w := d.waves[e.Wave-1]; w.status != WaveOpen || w.unproven || !d.gates(e.Wave) || d.shown(e.Wave) || d.unsettled(e.Wave) > 0 || d.inFlight() > 0 {
+			d.t.Fatalf("wave %d, %s, is said to have proved nothing with %d hosts unsettled and %d in flight", e.Wave, w.status, d.unsettled(e.Wave), d.inFlight())
 		}
 	case EvWaveHalted:
 		if d.waves[e.Wave-1].status != WaveOpen || !d.overBudget(e.Wave) {
@@ -340,7 +347,7 @@ func (d *drill) needsPerson() bool {
 	}
 	for n := range d.p.Waves {
 		if d.waves[n].status == WaveWaiting {
-			return !d.waveApproved(n + 1)
+			return !d.waveApproved(n+1) || n > 0 && d.waves[n-1].status == WaveOpen && d.stuck(n)
 		}
 	}
 	return false

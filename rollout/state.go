@@ -20,6 +20,8 @@ const (
 	WavePassed  WaveStatus = "passed"
 	WaveHalted  WaveStatus = "halted" // its hosts are being restored
 	WaveEnded   WaveStatus = "ended"  // halted and restored as far as possible
+	// WaveUnproven is how an open wave is shown that has nothing more to do and has no host at the goal.
+	WaveUnproven WaveStatus = "unproven"
 )
 
 // WaveState is one wave in motion.
@@ -32,6 +34,10 @@ type WaveState struct {
 	// Joined are hosts of earlier waves that were deferred and are tried again here.
 	Joined []HostID
 	Why    string // why it was halted
+	// Unproven says how its hosts stood when nothing more happened in it and none had reached the goal; empty when that never
+	// was so. So many approvals of the next wave had been given by then: they counted on what this one would prove.
+	Unproven string
+	Early    int
 }
 
 // HostState is where one host stands. A snapshot has a hundred thousand of them, and most fields of most are empty.
@@ -308,6 +314,11 @@ func (s *State) applyWave(e Event) {
 		s.Halted = e.Wave
 	case EvWaveEnded:
 		w.Status = WaveEnded
+	case EvWaveUnproven:
+		w.Unproven = e.Detail
+		if e.Wave < len(s.Waves) {
+			w.Early = len(s.Waves[e.Wave].Approvals)
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ type WaveView struct {
 	Name     string     `json:"name"`
 	Status   WaveStatus `json:"status"`
 	Why      string     `json:"why,omitempty"`
+	Reason   Reason     `json:"reason,omitempty"` // where Why has one
 	Hosts    int        `json:"hosts"`
 	Done     int        `json:"done"`
 	Running  int        `json:"running"`
@@ -133,6 +134,9 @@ func newWaveView(p *Plan, s *State, i int) WaveView {
 	rules := p.Waves[min(i, len(p.Waves)-1)]
 	if i < len(p.Waves) {
 		v.Name = rules.Name
+	}
+	if _, unproven := s.early(p, i+2); unproven {
+		v.Status, v.Why, v.Reason = WaveUnproven, ws.Unproven, ReasonWaveUnproven
 	}
 	v.Limit, v.InFlight = rules.Limit, rules.InFlight
 	return v

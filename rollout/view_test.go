@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -126,5 +127,18 @@ func TestHostsThatWaitAreShownInTheLaterWave(t *testing.T) {
 	v := NewView(st.p, st.s, epoch)
 	if len(v.Waves) != 2 || v.Waves[1].Name != "later" || v.Waves[1].Running != 1 || v.Waves[0].Hosts != 0 {
 		t.Errorf("%+v", v.Waves)
+	}
+}
+
+func TestAWaveThatProvedNothingIsShownSo(t *testing.T) {
+	t.Parallel()
+	st := unproven(Deferred)
+	v := NewView(st.p, st.s, epoch)
+	if w := v.Waves[0]; w.Status != WaveUnproven || w.Reason != ReasonWaveUnproven || v.Status != "waiting" || !strings.Contains(v.Why, "wave-unproven") {
+		t.Errorf("%s (%s): %+v", v.Status, v.Why, w)
+	}
+	v = NewView(st.p, st.both("h0").s, epoch)
+	if w := v.Waves[0]; w.Status != WaveOpen || w.Reason != "" {
+		t.Errorf("proved after all: %+v", w)
 	}
 }

@@ -103,7 +103,7 @@ func waveColor(w rollout.WaveView) string {
 	switch {
 	case w.Status == rollout.WaveHalted || w.Status == rollout.WaveEnded:
 		return red
-	case w.Failed > 0:
+	case w.Failed > 0, w.Status == rollout.WaveUnproven:
 		return yellow
 	case w.Status == rollout.WavePassed:
 		return green

@@ -124,6 +124,8 @@ func sentence(ev rollout.Event, waves int) string {
 		return turn(ev, waves)
 	case rollout.EvWaveHalted:
 		return fmt.Sprintf("wave %d is halted: %s; its hosts are put back", ev.Wave, ev.Detail)
+	case rollout.EvWaveUnproven:
+		return fmt.Sprintf("wave %d has proved nothing (%s): %s", ev.Wave, ev.Detail, ev.Reason)
 	case rollout.EvWaveEnded:
 		return fmt.Sprintf("wave %d is put back", ev.Wave)
 	case rollout.EvPaused:

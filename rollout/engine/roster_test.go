@@ -42,7 +42,8 @@ func TestRetiredHostsAreNotBegun(t *testing.T) {
 func TestNewsOfTheDirectoryDuringARun(t *testing.T) {
 	t.Parallel()
 	b := setup(t, 3)
-	away := b.plan.Waves[0].Hosts[0]
+	last := b.plan.Waves[len(b.plan.Waves)-1].Hosts
+	away := last[len(last)-1]
 	b.world.hosts[away].off = true
 	e := b.engine()
 	e.Stay, e.CompareEvery = true, 10*time.Millisecond
