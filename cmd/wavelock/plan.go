@@ -101,6 +101,9 @@ func (a *app) planFor(ctx context.Context, cfg Config, in rollout.Intent, subjec
 		return rollout.Plan{}, failWith(exitUsage, "see wavelock discover for the names of OUs, sites, groups and roles; remove the wave where nobody is meant",
 			"waves: %q matches none of the %s", nobody[0].Name, plural(len(subjects), "host"))
 	}
+	if subjects, left, err = a.free(ctx, cfg, in, subjects, left); err != nil {
+		return rollout.Plan{}, err
+	}
 	p := rollout.NewPlan(in, subjects)
 	p.Left = append(p.Left, left...)
 	if err := p.Validate(); err != nil {

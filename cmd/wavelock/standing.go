@@ -159,10 +159,17 @@ func (s *standing) open(ctx context.Context, records []journal.Record) error {
 	}
 	var errs []error
 	for _, g := range s.cfg.Observe.Open {
+		busy, err := held(ctx, s.journal, "", g)
+		if err != nil {
+			return err
+		}
 		var subjects []rollout.Subject
 		for _, r := range records {
 			mine := func(d rollout.Drift) bool {
 				return d.Host == r.Host.ID && d.Campaign == "" && d.Cure(s.cfg.Observe.Open) == g
+			}
+			if _, is := busy[r.Host.ID]; is {
+				continue // its drift is still there when that campaign has ended
 			}
 			if r.Observation != nil && r.Problem == "" && slices.ContainsFunc(drifts, mine) {
 				subjects = append(subjects, rollout.Subject{Host: r.Host, Observation: *r.Observation})
