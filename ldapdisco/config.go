@@ -86,8 +86,11 @@ func (c Config) servers() ([]server, error) {
 }
 
 func parseServer(raw string) (server, error) {
+	if strings.Contains(raw, "@") { // it is not quoted: there may be a password in it
+		return server{}, errors.New("what has a user in it is not the URL of a directory; who logs on is not told there")
+	}
 	u, err := url.Parse(raw)
-	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {
 		return server{}, fmt.Errorf("%q is not the URL of a directory; write ldaps://dc1.corp.example or ldap://dc1.corp.example", raw)
 	}
 	s := server{url: u.Scheme + "://" + u.Host, name: u.Hostname()}

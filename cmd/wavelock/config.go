@@ -20,6 +20,7 @@ import (
 
 	"wavelock/ldapdisco"
 	"wavelock/rollout"
+	"wavelock/rollout/journal"
 )
 
 // Config is wavelock.yaml. Paths in it are relative to the file's folder.
@@ -154,6 +155,9 @@ func (e *configError) Hint() string {
 	if errors.Is(e.err, fs.ErrNotExist) || errors.Is(e.err, errEmptyFile) {
 		return "name it with --config, write one with wavelock init, or try a simulated domain: wavelock lab up --dir lab"
 	}
+	if misplacedSecret.MatchString(e.err.Error()) {
+		return "a secret does not stand in this file: password_file, password_env, secret_file and secret_env say where it is"
+	}
 	if m := unknownField.FindStringSubmatch(e.err.Error()); m != nil {
 		return didYouMean(m[1], keysOf(reflect.TypeFor[Config]()), "wavelock guide configuration lists every key and its meaning")
 	}
@@ -165,7 +169,9 @@ var errEmptyFile = errors.New("the file is empty")
 var (
 	unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
 	wrongKind    = regexp.MustCompile(`cannot unmarshal (\S+) into Go (?:struct field \S+|value) of type (\S+)`)
-	badWord      = regexp.MustCompile(`^"([^"\n]+)" is not a `)
+	// misplacedSecret is the key that people expect; the line is not shown, since the secret stands there.
+	misplacedSecret = regexp.MustCompile(`unknown field "(?i:password|passwd|pass|pwd|secret|token)"`)
+	badWord         = regexp.MustCompile(`^"([^"\n]+)" is not a `)
 )
 
 // read decodes the file's text.
@@ -177,7 +183,7 @@ func (c *Config) read(text []byte) error {
 	case err == nil:
 		return nil
 	}
-	said := wrongKind.ReplaceAllStringFunc(strings.TrimSpace(yaml.FormatError(err, false, true)), func(s string) string {
+	said := wrongKind.ReplaceAllStringFunc(strings.TrimSpace(yaml.FormatError(err, false, false)), func(s string) string {
 		m := wrongKind.FindStringSubmatch(s)
 		return fmt.Sprintf("a %s stands where there has to be %s", m[1], kindOfKey(m[2]))
 	})
@@ -295,7 +301,14 @@ func (c Config) validate() error {
 	}
 	bad(len(c.Directory.URLs) == 0 && c.Directory.Domain == "", "directory.urls: no LDAP server is named, and no domain whose servers could be looked up")
 	bad(len(c.Directory.URLs) > 0 && c.Directory.Domain != "", "directory: urls and domain are two answers to one question")
-	for _, s := range c.Directory.URLs {
+	// What may hold a password is not quoted.
+	bad(!journal.Shared(c.Database) && (strings.Contains(c.Database, "://") || strings.Contains(c.Database, "password=")),
+		"database: it is neither a file nor like postgres://user@host/name?sslmode=verify-full")
+	for i, s := range c.Directory.URLs {
+		if strings.Contains(s, "@") {
+			bad(true, "directory.urls, entry %d: who logs on stands under credentials, not in the address", i+1)
+			continue
+		}
 		u, err := url.Parse(s)
 		bad(err != nil || u.Host == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps"), "directory.urls: %q is not like ldaps://dc1.corp.example", s)
 	}
@@ -347,6 +360,8 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 func (c Credential) validate() error {
 	sources := 0
 	for _, s := range []string{c.PasswordFile, c.PasswordEnv, c.Keytab, c.CCache} {
@@ -356,6 +371,9 @@ func (c Credential) validate() error {
 	}
 	if sources > 1 {
 		return errors.New("give one of password_file, password_env, keytab and ccache; without any, you are asked")
+	}
+	if c.PasswordEnv != "" && !variableName.MatchString(c.PasswordEnv) {
+		return errors.New("password_env: this is no name of an environment variable; the password itself does not stand here")
 	}
 	if c.Kind != "kerberos" && c.Keytab+c.CCache != "" {
 		return errors.New("keytab and ccache are for kind: kerberos")

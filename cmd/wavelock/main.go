@@ -14,6 +14,7 @@ import (
 )
 
 func main() {
+	leaveNoCore()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200) // a tenth of a campaign's CPU time for some 30 MB
 	}

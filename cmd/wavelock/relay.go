@@ -101,8 +101,9 @@ func (a *app) caClient(cfg Config) (*adcs.Client, error) {
 // kerberosOf is the named credential for the CA's own Kerberos client.
 func (a *app) kerberosOf(cfg Config, name string, c Credential) (logon.KerberosConfig, error) {
 	realm, user := splitUser(c.User)
-	k := logon.KerberosConfig{Realm: strings.ToUpper(realm), User: user, Keytab: cfg.path(c.Keytab), CCache: cfg.path(c.CCache), KDCs: c.KDCs}
-	if c.Keytab != "" || c.CCache != "" {
+	k := logon.KerberosConfig{Realm: strings.ToUpper(realm), User: user, Keytab: cfg.path(c.Keytab), CCache: cfg.path(strings.TrimPrefix(c.CCache, "FILE:")), KDCs: c.KDCs}
+	if file := k.Keytab + k.CCache; file != "" { // one of them: both are as good as the password
+		a.warnOpen(file)
 		return k, nil
 	}
 	password, err := a.secret(cfg, name, c)

@@ -5,10 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -19,12 +16,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf16"
 
 	"github.com/miekg/dns"
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/spf13/pflag"
-	"golang.org/x/crypto/md4" //nolint:staticcheck // the NT hash is MD4
 	_ "modernc.org/sqlite"
 
 	"wavelock/pki/adcstest"
@@ -56,7 +50,7 @@ func TestScripts(t *testing.T) {
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite,
 			"visit": cmdVisit, "leave": cmdLeave, "meddle": cmdMeddle, "await-text": cmdAwaitText,
 			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke, "template": cmdTemplate, "until": cmdUntil, "rebind": cmdRebind,
-			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
+			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "browse": cmdBrowse, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
 			"flip-event": cmdFlipEvent,
 		},
 	})
@@ -347,95 +341,5 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if r.StatusCode != http.StatusOK || !strings.Contains(page.String(), args[1]) {
 		ts.Fatalf("%s answers %s without %q", args[0], r.Status, args[1])
-	}
-}
-
-// secretless SECRETFILE DIR: no file of DIR but the secret's own, nor the last
-// output, contains the secret.
-func cmdSecretless(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) == 2, "secretless SECRETFILE DIR")
-	secret := strings.TrimSpace(ts.ReadFile(args[0]))
-	if len(secret) < 8 {
-		ts.Fatalf("%q is too short to be looked for", secret)
-	}
-	looked := 0
-	forms := formsOf(secret)
-	ts.Check(filepath.WalkDir(ts.MkAbs(args[1]), func(name string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || name == ts.MkAbs(args[0]) {
-			return err
-		}
-		b, err := os.ReadFile(name)
-		if strings.TrimSpace(string(b)) == secret {
-			return err // the script's own copy
-		}
-		if how, found := contains(b, forms); found {
-			return fmt.Errorf("%s contains the secret of %s (%s)", name, args[0], how)
-		}
-		looked++
-		return err
-	}))
-	for _, stream := range []string{"stdout", "stderr"} {
-		if how, found := contains([]byte(ts.ReadFile(stream)), forms); found {
-			ts.Fatalf("%s contains the secret of %s (%s)", stream, args[0], how)
-		}
-	}
-	if looked == 0 {
-		ts.Fatalf("there is nothing in %s to look at", args[1])
-	}
-}
-
-// formsOf are the ways in which a password gives itself away: as it is, as
-// Windows writes it, encoded, and as the hash that is as good as the password.
-func formsOf(secret string) map[string][]byte {
-	var wide []byte
-	for _, u := range utf16.Encode([]rune(secret)) {
-		wide = append(wide, byte(u), byte(u>>8))
-	}
-	h := md4.New()
-	h.Write(wide)
-	hash := h.Sum(nil)
-	forms := map[string][]byte{"as it is": []byte(secret), "UTF-16": wide, "NT hash": hash}
-	for name, b := range map[string][]byte{"as it is": []byte(secret), "UTF-16": wide, "NT hash": hash} {
-		forms[name+" in hexadecimal"] = []byte(hex.EncodeToString(b))
-		forms[name+" in base64"] = []byte(base64.RawStdEncoding.EncodeToString(b[:len(b)-len(b)%3]))
-	}
-	return forms
-}
-
-func contains(b []byte, forms map[string][]byte) (how string, found bool) {
-	lower := bytes.ToLower(b)
-	for name, form := range forms {
-		if bytes.Contains(b, form) || strings.Contains(name, "hexadecimal") && bytes.Contains(lower, form) {
-			return name, true
-		}
-	}
-	return "", false
-}
-
-// TestFormsAreFound keeps the search for secrets from searching nothing.
-func TestFormsAreFound(t *testing.T) {
-	t.Parallel()
-	forms := formsOf("Passw0rd!")
-	for _, leak := range []string{"x Passw0rd! y", "P\x00a\x00s\x00s\x00w\x000\x00r\x00d\x00!\x00", "UGFzc3cwcmQh", "FC525C9683E8FE067095BA2DDC971889"} {
-		if _, found := contains([]byte("log: "+leak+"."), forms); !found {
-			t.Errorf("%q is not found", leak)
-		}
-	}
-	if how, found := contains([]byte("password of CORP\\wavelock: (secret)"), forms); found {
-		t.Errorf("found %s where there is none", how)
-	}
-}
-
-// TestNoSecretOnTheCommandLine: where there is no flag for one, nobody types one.
-func TestNoSecretOnTheCommandLine(t *testing.T) {
-	t.Parallel()
-	for _, c := range commands(t) {
-		c.Flags().VisitAll(func(f *pflag.Flag) {
-			name := strings.ToLower(f.Name)
-			harmless := strings.HasSuffix(name, "-file") || strings.HasSuffix(name, "-env") || f.Value.Type() == "bool"
-			if !harmless && (strings.Contains(name, "pass") || strings.Contains(name, "secret") || strings.Contains(name, "token")) {
-				t.Errorf("%s has the flag --%s", c.CommandPath(), f.Name)
-			}
-		})
 	}
 }
