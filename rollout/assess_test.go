@@ -264,6 +264,17 @@ var examinedHosts = map[string]examined{
 		func(_ *Host, o *Observation, _ *Policy) { // it is the collector
 			o.Uses.Value.Subscriptions = []Subscription{{Enabled: true, Fetches: true, Sources: []string{"web2.corp.example"}}}
 		}},
+	"a computer that Server Manager manages from another": {ReasonServerManager, nil,
+		func(h *Host, _ *Observation, _ *Policy) { h.ManagedFrom = []HostID{"admin1.corp.example"} },
+		func(_ *Host, o *Observation, _ *Policy) { // it manages others
+			o.ServerLists = Saw(ServerLists{Names: []string{"web2.corp.example"}})
+		}},
+	"a list of Server Manager that is too large": {ReasonServerManager, nil,
+		func(_ *Host, o *Observation, _ *Policy) { o.ServerLists = Saw(ServerLists{Unread: 1}) },
+		func(_ *Host, o *Observation, _ *Policy) { o.ServerLists = Saw(ServerLists{}) }},
+	"lists of Server Manager that were not read": {ReasonServerManager, nil,
+		func(_ *Host, o *Observation, _ *Policy) { o.ServerLists = Unseen[ServerLists]("it took too long") },
+		func(_ *Host, o *Observation, _ *Policy) { o.ServerLists = Unseen[ServerLists](NotAsked) }},
 	"a host with a pushed configuration": {ReasonDSC, onlyClosing,
 		func(_ *Host, o *Observation, _ *Policy) { o.Uses.Value.DSC = true },
 		func(_ *Host, o *Observation, _ *Policy) { o.Uses = Saw(Uses{}) }},

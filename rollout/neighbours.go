@@ -13,6 +13,16 @@ type Neighbours struct {
 	Collectors []HostID `json:"collectors,omitempty"`
 	// EventSources send their events to it over HTTP.
 	EventSources []EventSource `json:"event_sources,omitempty"`
+	// ManagedFrom has it in a list of Server Manager.
+	ManagedFrom []HostID `json:"managed_from,omitempty"`
+}
+
+// ServerLists is what Server Manager on a computer manages, by the lists in the profiles there
+// (%APPDATA%\Microsoft\Windows\ServerManager\ServerList.xml). A list in a profile that is on no disk of the computer is not
+// among them.
+type ServerLists struct {
+	Names  []string `json:"names,omitempty"`  // of computers, in lower case
+	Unread int      `json:"unread,omitempty"` // lists that are too large, may not be read, or are no such lists
 }
 
 // EventSource is a computer that sends its events to a collector over HTTP.
@@ -39,6 +49,14 @@ func NeighboursOf(known []HostID, seen []Observation) map[HostID]Neighbours {
 				n := all[HostID(source)]
 				n.Collectors = added(n.Collectors, o.Host)
 				all[HostID(source)] = n
+			}
+		}
+		for _, name := range o.ServerLists.Value.Names {
+			for _, id := range r.named(o, name) {
+				if n := all[id]; id != o.Host { // it has itself in its list
+					n.ManagedFrom = added(n.ManagedFrom, o.Host)
+					all[id] = n
+				}
 			}
 		}
 		for _, f := range o.Uses.Value.Forwards {

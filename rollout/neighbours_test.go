@@ -74,6 +74,22 @@ func TestSourcesOfACollector(t *testing.T) {
 	}
 }
 
+func TestManagedFrom(t *testing.T) {
+	t.Parallel()
+	list := func(host HostID, names ...string) Observation {
+		return Observation{Host: host, ServerLists: Saw(ServerLists{Names: names})}
+	}
+	got := NeighboursOf([]HostID{"web1.corp.example", "web2.corp.example", "web2.lab.example"}, []Observation{
+		list("admin1.corp.example", "admin1.corp.example", "web1.corp.example", "web2", "other.corp.example", "web1.corp.example"),
+		list("admin2.corp.example", "web1.corp.example", "ADMIN2"),
+		list("admin3.corp.example", "admin3"), // only itself
+		{Host: "admin4.corp.example", ServerLists: Unseen[ServerLists]("denied")},
+	})
+	if len(got) != 2 || joined(got["web1.corp.example"].ManagedFrom) != "admin1.corp.example, admin2.corp.example" || joined(got["web2.corp.example"].ManagedFrom) != "admin1.corp.example" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestManySourcesAreCounted(t *testing.T) {
 	t.Parallel()
 	h, o := healthy()

@@ -45,11 +45,12 @@ type Observation struct {
 	Firewall     Seen[Firewall]          `json:"firewall"`
 	Services     Seen[[]WindowsService]  `json:"services"`
 	Peers        Seen[[]Peer]            `json:"peers"`
-	Drops        Seen[[]Drop]            `json:"drops"`            // of the firewall's log; read while HTTP is narrowed
-	Admins       Seen[[]Administrator]   `json:"admins"`           // not read in a brief inspection
-	Uses         Seen[Uses]              `json:"uses"`             // of WinRM, by other programs
-	PolicyValues Seen[[]PolicyValue]     `json:"policy_values"`    // that win for WinRM; read where a policy sets any
-	Posture      Seen[Posture]           `json:"posture,omitzero"` // not read in a brief inspection
+	Drops        Seen[[]Drop]            `json:"drops"`                 // of the firewall's log; read while HTTP is narrowed
+	Admins       Seen[[]Administrator]   `json:"admins"`                // not read in a brief inspection
+	Uses         Seen[Uses]              `json:"uses"`                  // of WinRM, by other programs
+	ServerLists  Seen[ServerLists]       `json:"server_lists,omitzero"` // of Server Manager; not read in a brief inspection
+	PolicyValues Seen[[]PolicyValue]     `json:"policy_values"`         // that win for WinRM; read where a policy sets any
+	Posture      Seen[Posture]           `json:"posture,omitzero"`      // not read in a brief inspection
 	Undo         Seen[Undo]              `json:"undo"`
 	Image        Seen[*BeforeImage]      `json:"image"` // the copy kept on the host; nil when there is none
 

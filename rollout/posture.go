@@ -139,6 +139,9 @@ func (o Observation) Remember(older Observation) Observation {
 	if !o.Posture.Known && o.Posture.Why == NotAsked {
 		o.Posture = older.Posture
 	}
+	if !o.ServerLists.Known && o.ServerLists.Why == NotAsked {
+		o.ServerLists = older.ServerLists
+	}
 	values := slices.Clone(o.PolicyValues.Value)
 	for i, v := range values { // what the directory has of the objects is not on the host
 		if old, ok := older.WinnerOf(v.Name); ok && v.Object == nil && old.ID != "" && old.ID == v.ID {

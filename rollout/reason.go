@@ -36,6 +36,7 @@ const (
 	ReasonRuleWidened           Reason = "rule-widened"
 	ReasonEventSource           Reason = "event-source"
 	ReasonForwardsHTTP          Reason = "event-forwarding-http"
+	ReasonServerManager         Reason = "server-manager"
 	ReasonDSC                   Reason = "dsc-in-use"
 	ReasonHyperV                Reason = "hyper-v-host"
 	ReasonSCVMM                 Reason = "scvmm-agent"

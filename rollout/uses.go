@@ -116,6 +116,25 @@ func notFetchedFrom(h Host, _ Observation, _ Policy, _ time.Time) (Finding, bool
 	return blocker(ReasonEventSource, onlyClosing, "%s fetches its events over HTTP", joined(h.Collectors))
 }
 
+// notManaged: Server Manager on another computer is a client like any other, and cannot be
+// told to use HTTPS. It warns only: who has the host in a list need not look at it any more.
+func notManaged(h Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	var what []string
+	if len(h.ManagedFrom) > 0 {
+		what = append(what, fmt.Sprintf("Server Manager on %s has it in a list, and reaches it over HTTP", joined(h.ManagedFrom)))
+	}
+	switch lists := o.ServerLists; {
+	case lists.Value.Unread > 0:
+		what = append(what, fmt.Sprintf("lists of Server Manager on it that could not be read: %d; whom they manage is not known", lists.Value.Unread))
+	case !lists.Known && lists.Why != "" && lists.Why != NotAsked:
+		what = append(what, "the lists of Server Manager on it could not be read: "+lists.Why)
+	}
+	if len(what) == 0 {
+		return Finding{}, false
+	}
+	return warning(ReasonServerManager, "%s", strings.Join(what, "; "))
+}
+
 func joined(ids []HostID) string {
 	names := make([]string, len(ids))
 	for i, id := range ids {

@@ -173,6 +173,15 @@ func sectionsLine(keys []string) string {
 	return b.String()
 }
 
+// reportLine reads what only a report and other hosts' findings ask for: keys, and last the lists of Server Manager in all
+// profiles. Theirs is the last section, since what is in a profile is its user's: he can write no section after it. Wine's
+// cmd.exe does not do this loop; that %~zl is the file's size, and that for /d lists what is not hidden, is help for's word.
+func reportLine() string {
+	const list = `AppData\Roaming\Microsoft\Windows\ServerManager\ServerList.xml`
+	return sectionsLine(postureKeys) + fmt.Sprintf(` & echo %s& for /d %%u in ("%%SystemDrive%%\Users\*") do @for %%l in ("%%~u\%s") do @if exist "%%~l" (echo %s& if %%~zl lss %d (type "%%~l" 2>nul) else (echo %s))`,
+		section, list, listMark, maxList, tooLarge)
+}
+
 // plainArgument refuses what is syntax to cmd.exe. Escaping it would be possible
 // outside of quotes only, and nothing that is needed contains any of it.
 func plainArgument(s string) error {

@@ -54,7 +54,7 @@ func everyLine(t testing.TB) []namedLine {
 	}
 	lines := []namedLine{
 		{"inspect", bulkQuery(bulkKeys)},
-		{"inspect: posture", sectionsLine(postureKeys)},
+		{"inspect: posture, and the lists of Server Manager", reportLine()},
 		{"inspect: the firewall's log", dropsLine(`%systemroot%\system32\LogFiles\Firewall\pfirewall.log`, 5985)},
 		{"inspect: a log with blanks in its name", dropsLine(`D:\fire wall\log 1.txt`, 5985)},
 		{"save-image", saveLine},

@@ -169,11 +169,12 @@ func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation, bri
 	if o.Admins = rollout.Unseen[[]rollout.Administrator](rollout.NotAsked); !brief {
 		part(&o.Admins, func() ([]rollout.Administrator, error) { return readAdmins(ctx, d.session, o.System.Value.Product) })
 	}
-	if o.Posture = rollout.Unseen[rollout.Posture](rollout.NotAsked); !brief {
-		part(&o.Posture, func() (rollout.Posture, error) { return m.readPosture(ctx, d, o.System.Value.Product) })
-	}
 	task, taskErr := readTask(ctx, d.session)
 	m.readRegistry(ctx, d, o, task, taskErr)
+	o.Posture, o.ServerLists = rollout.Unseen[rollout.Posture](rollout.NotAsked), rollout.Unseen[rollout.ServerLists](rollout.NotAsked)
+	if !brief { // last, since it opens files of users, who could keep it waiting
+		m.readReport(ctx, d, o)
+	}
 }
 
 // readRegistry is the bulk of it: one command for six parts.

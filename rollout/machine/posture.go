@@ -25,15 +25,32 @@ var postureKeys = []string{
 // remoteUsersSID is the local group that may connect besides the administrators.
 const remoteUsersSID = "S-1-5-32-580"
 
-func (m *Machine) readPosture(ctx context.Context, d *door, product int) (rollout.Posture, error) {
-	res, err := d.run(ctx, sectionsLine(postureKeys))
-	if err != nil {
-		return rollout.Posture{}, err
+// readReport reads what a brief inspection leaves out: one command for two parts.
+func (m *Machine) readReport(ctx context.Context, d *door, o *rollout.Observation) {
+	res, err := d.run(ctx, reportLine())
+	var parts [][]regKey
+	var lists string
+	if err == nil {
+		text := string(res.Stdout)
+		at := nthSection(text, len(postureKeys))
+		parts, err = parseBulk(text[:at], len(postureKeys))
+		lists = text[at:]
 	}
-	parts, err := parseBulk(string(res.Stdout), len(postureKeys))
-	if err != nil {
-		return rollout.Posture{}, err
-	}
+	part(&o.Posture, func() (rollout.Posture, error) {
+		if err != nil {
+			return rollout.Posture{}, err
+		}
+		return m.readPosture(ctx, d, parts, o.System.Value.Product), nil
+	})
+	part(&o.ServerLists, func() (rollout.ServerLists, error) {
+		if err == nil && lists == "" {
+			err = errors.New("the host did not come to them")
+		}
+		return serverLists(lists), err
+	})
+}
+
+func (m *Machine) readPosture(ctx context.Context, d *door, parts [][]regKey, product int) rollout.Posture {
 	p := posture(parts)
 	p.At = m.cfg.Now().UTC()
 	part(&p.RemoteUsers, func() ([]rollout.Administrator, error) {
@@ -42,7 +59,7 @@ func (m *Machine) readPosture(ctx context.Context, d *door, product int) (rollou
 		}
 		return membersOf(ctx, d.session, remoteUsersSID)
 	})
-	return p, nil
+	return p
 }
 
 func posture(parts [][]regKey) rollout.Posture {

@@ -86,6 +86,21 @@ func parseRegValue(line string) (regValue, bool) {
 // section is the mark between the answers of the bulk read.
 const section = "#wavelock-section"
 
+// nthSection is where the section after n others begins; the end of the text when there is none.
+func nthSection(text string, n int) int {
+	at := 0
+	for ; ; n-- {
+		i := strings.Index(text[at:], section)
+		if i < 0 {
+			return len(text)
+		}
+		if at += i; n == 0 {
+			return at
+		}
+		at += len(section)
+	}
+}
+
 // parseBulk takes the answer apart again: as many sections as keys were asked for.
 func parseBulk(text string, n int) ([][]regKey, error) {
 	parts := strings.Split(text, section)

@@ -165,8 +165,6 @@ func (p *parser) pipe(run bool) int {
 	}
 }
 
-var ifExist = regexp.MustCompile(`(?i)^\s*if\s+exist\s+("[^"]*"|\S+)\s+(.*)$`)
-
 // command executes a group or a simple command, with its redirections.
 func (p *parser) command(run bool) int {
 	markOut, markErr := p.x.out.Len(), p.x.err.Len()
@@ -177,10 +175,16 @@ func (p *parser) command(run bool) int {
 		t := p.toks[0]
 		switch t.op {
 		case "":
-			if m := ifExist.FindStringSubmatch(t.text); m != nil && strings.TrimSpace(text.String()) == "" {
-				_, there := p.x.h.files[strings.ToLower(strings.Trim(m[1], `"`))]
-				p.toks[0].text = m[2]
-				return p.sequence(run && there) // all that is left of the line, or of the group, belongs to it
+			first := strings.TrimSpace(text.String()) == ""
+			switch holds, then, is := p.x.condition(t.text); {
+			case first && is:
+				p.toks[0].text = then
+				return p.branches(run, holds)
+			case first && grouped && isElse.MatchString(t.text):
+				return code
+			}
+			if m := forHead.FindStringSubmatch(t.text); first && m != nil {
+				return p.loop(run, m[1] != "", m[2])
 			}
 			text.WriteString(t.text)
 			p.toks = p.toks[1:]
@@ -296,7 +300,7 @@ func split(s string) []string {
 
 // simple executes one command without operators.
 func (x *execution) simple(s string) int {
-	s = strings.TrimLeft(s, " \t")
+	s = strings.TrimLeft(strings.TrimLeft(s, " \t"), "@")
 	if strings.TrimSpace(s) == "" {
 		return 0
 	}

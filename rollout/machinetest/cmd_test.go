@@ -42,11 +42,32 @@ func TestCommandLines(t *testing.T) {
 		`if exist C:\no.txt echo a & echo b`:        {0, "", ""}, // both belong to the if
 		`(if exist C:\no.txt echo a)& echo b`:       {0, "b\r\n", ""},
 		`echo x>%TEMP%\g.txt & (if exist "%TEMP%\g.txt" echo yes)`: {0, "yes\r\n", ""},
+		`if 2 lss 10 (echo a) else (echo b)`:                       {0, "a\r\n", ""},
+		`if 10 lss 2 (echo a& echo b) else (echo c)`:               {0, "c\r\n", ""},
+		`if exist C:\no.txt (echo a) else echo b& echo c`:          {0, "b\r\nc\r\n", ""},
+		`for %l in (a "b c") do @echo %l`:                          {0, "a\r\n\"b c\"\r\n", ""},
+		`for %l in (a) do @echo %~l& echo x`:                       {0, "a\r\nx\r\n", ""},
+		`(for %l in (a b) do @echo %l)& echo x`:                    {0, "a\r\nb\r\nx\r\n", ""},
+		`for /d %u in ("%TEMP%\none\*") do @echo %u`:               {0, "", ""},
 		`rem nothing`: {0, "", ""},
 	} {
 		if got := c.cmd(line); got != want {
 			t.Errorf("%s:\n got %+v\nwant %+v", line, got, want)
 		}
+	}
+}
+
+// The loop over profiles that machine runs: nested, over files that may be there and large.
+func TestLoops(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	for name, text := range map[string]string{`c:\users\ann bee\list.xml`: "of ann & bee", `c:\users\big\list.xml`: strings.Repeat("x", 100), `c:\users\zed\other.xml`: "z", `c:\users\desktop.ini`: "d"} {
+		h.files[name] = []byte(text)
+	}
+	c := client{t: t, h: h}
+	line := `echo begin& for /d %u in ("%SystemDrive%\Users\*") do @for %l in ("%~u\list.xml") do @if exist "%~l" (echo %u& if %~zl lss 100 (type "%~l" 2>nul) else (echo large))`
+	if got := c.cmd(line); got != (ran{0, "begin\r\nc:\\users\\ann bee\r\nof ann & beec:\\users\\big\r\nlarge\r\n", ""}) {
+		t.Errorf("%+v", got)
 	}
 }
 

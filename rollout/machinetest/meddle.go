@@ -3,6 +3,7 @@ package machinetest
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -45,6 +46,12 @@ var meddlings = map[string]func(*Host){
 	"forward-https": func(h *Host) {
 		h.reg.SetText(forwardingKey, "1", "Server=HTTPS://web01.corp.example:5986/wsman/SubscriptionManager/WEC,Refresh=60")
 	},
+	// Somebody puts web01 into Server Manager's list on this computer.
+	"manage-servers": func(h *Host) { h.serverList(`c:\users\ann\`, h.cfg.FQDN, "web01.corp.example") },
+	// Somebody starts Server Manager on this computer, which puts the computer into the list.
+	"manage-itself": func(h *Host) { h.serverList(`c:\users\ann\`, h.cfg.FQDN) },
+	// A list of Server Manager is far larger than one that people make.
+	"manage-too-many": func(h *Host) { h.serverList(`c:\users\bob\`, slices.Repeat([]string{h.cfg.FQDN}, 1000)...) },
 	// A configuration is pushed by Desired State Configuration.
 	"configure": func(h *Host) { h.files[`c:\windows\system32\configuration\current.mof`] = []byte("encrypted") },
 	// Somebody switches the tasks off that he does not know.
@@ -75,11 +82,22 @@ var meddlings = map[string]func(*Host){
 	},
 }
 
+// serverList writes a profile's list of Server Manager.
+func (h *Host) serverList(profile string, names ...string) {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<?xml version="1.0" encoding="utf-8"?><ServerList xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" localhostName="%s" xmlns="urn:serverpool-schema">`, h.cfg.FQDN)
+	for _, name := range names {
+		fmt.Fprintf(&b, `<ServerInfo name="%s" status="1" lastUpdateTime="2026-03-02T10:00:00.1234567+01:00" locale="en-US" />`, name)
+	}
+	b.WriteString("</ServerList>")
+	h.files[profile+`appdata\roaming\microsoft\windows\servermanager\serverlist.xml`] = []byte(b.String())
+}
+
 var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 
 // Meddle does something to the computer that nobody here asked for: enable-remoting,
 // link-policy, drop-https, widen-rule, collect-events, forward-http, forward-https,
-// configure, disable-tasks, arm-elsewhere or rename.
+// manage-servers, manage-itself, manage-too-many, configure, disable-tasks, arm-elsewhere or rename.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {
