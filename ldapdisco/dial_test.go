@@ -37,7 +37,6 @@ func TestWaysIn(t *testing.T) {
 		"simple over LDAPS":       func(c *ldapdisco.Config) { c.URLs, c.Simple = []string{s.SecureURL()}, name },
 		"simple over StartTLS":    func(c *ldapdisco.Config) { c.URLs, c.Simple, c.StartTLS = []string{s.URL()}, name, true },
 		"NTLM sealed":             func(c *ldapdisco.Config) { c.URLs, c.Login = []string{s.URL()}, ntlm },
-		"NTLM in SPNEGO sealed":   func(c *ldapdisco.Config) { c.URLs, c.Login = []string{s.URL()}, logon.SPNEGO(ntlm) },
 		"NTLM bound to LDAPS":     func(c *ldapdisco.Config) { c.URLs, c.Login = []string{s.SecureURL()}, ntlm },
 		"NTLM bound to StartTLS":  func(c *ldapdisco.Config) { c.URLs, c.Login, c.StartTLS = []string{s.URL()}, ntlm, true },
 		"Kerberos sealed":         func(c *ldapdisco.Config) { c.URLs, c.Login = []string{s.URL()}, krb },

@@ -232,16 +232,8 @@ func (d *decider) work(n int) {
 		d.event(Event{Kind: EvWaveHalted, Wave: n, Detail: fmt.Sprintf("%d failed in the whole campaign, the limit is %d", d.s.Failures, d.p.Policy.FailureLimit)})
 		return
 	}
-	room, open := w.InFlight-d.s.inFlight, 0
-	for id, h := range d.s.members(n) {
-		if h.Outcome == Unknown { // also while somebody is there to find out
-			d.hold("what happened on %s is not known; nothing new starts until it is", id)
-		}
-		if h.mustReturn() {
-			open++
-			d.restore(id, h, &room, "its "+string(h.Reason)+" is taken back")
-		}
-	}
+	room := w.InFlight - d.s.inFlight
+	open := d.takeBack(n, &room)
 	d.reopen(&room)
 	if d.s.Paused != "" {
 		d.hold("paused by %s", d.s.Paused)
@@ -282,6 +274,20 @@ func (d *decider) work(n int) {
 		d.hold("HTTP is narrowed on %d hosts, and it is watched who is turned away", soaking)
 	}
 	d.close(n, open)
+}
+
+// takeBack puts the hosts of a wave back that have to go back, before anything new begins. It counts them.
+func (d *decider) takeBack(n int, room *int) (open int) {
+	for id, h := range d.s.members(n) {
+		if h.Outcome == Unknown { // also while somebody is there to find out
+			d.hold("what happened on %s is not known; nothing new starts until it is", id)
+		}
+		if h.mustReturn() {
+			open++
+			d.restore(id, h, room, "its "+string(h.Reason)+" is taken back")
+		}
+	}
+	return open
 }
 
 // outside holds until the next window opens.

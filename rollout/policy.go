@@ -19,9 +19,6 @@ const (
 	GoalRestore Goal = "restore" // back to the before-image that an earlier campaign left on the host
 )
 
-// Goals lists the goals in the order in which people meet them.
-func Goals() []Goal { return []Goal{GoalSecure, GoalClose, GoalRenew, GoalRestore} }
-
 // Actions lists what the goal does to a host, in order.
 func (g Goal) Actions() []ActionKind {
 	switch g {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wavelock/ldapdisco"
 	"wavelock/rollout"
 )
 
@@ -76,6 +77,18 @@ func (a *app) makePlan(ctx context.Context, cfg Config, o planOptions) (rollout.
 	return a.planFor(ctx, cfg, in, subjects, left)
 }
 
+// forestRoots are the roots that the forest trusts, and the CAs below them. Without a root nothing could be proved.
+func forestRoots(ctx context.Context, d *ldapdisco.Directory) (trusted, issuing [][]byte, err error) {
+	roots, err := d.Roots(ctx)
+	if err != nil {
+		return nil, nil, directoryError(err)
+	}
+	if trusted = roots.Trusted(); len(trusted) == 0 {
+		return nil, nil, failWith(exitError, "an enterprise CA publishes its root there; without one no certificate could be proved", "the directory has no Certification Authorities")
+	}
+	return trusted, roots.Intermediates, nil
+}
+
 // planFor plans these hosts, on what the directory has of roots and templates now.
 func (a *app) planFor(ctx context.Context, cfg Config, in rollout.Intent, subjects []rollout.Subject, left []rollout.LeftOut) (rollout.Plan, error) {
 	d, err := a.openDirectory(ctx, cfg)
@@ -83,13 +96,8 @@ func (a *app) planFor(ctx context.Context, cfg Config, in rollout.Intent, subjec
 		return rollout.Plan{}, err
 	}
 	defer d.Close()
-	roots, err := d.Roots(ctx)
-	if err != nil {
-		return rollout.Plan{}, directoryError(err)
-	}
-	in.Roots, in.Issuing = roots.Trusted(), roots.Intermediates
-	if len(in.Roots) == 0 {
-		return rollout.Plan{}, failWith(exitError, "an enterprise CA publishes its root there; without one no certificate could be proved", "the directory has no Certification Authorities")
+	if in.Roots, in.Issuing, err = forestRoots(ctx, d); err != nil {
+		return rollout.Plan{}, err
 	}
 	if in.Policy, err = a.scoped(ctx, cfg, d, in.Policy); err != nil {
 		return rollout.Plan{}, err

@@ -175,11 +175,9 @@ func (a *app) planRenewal(ctx context.Context, cfg Config, subjects []rollout.Su
 		return rollout.Plan{}, err
 	}
 	defer d.Close()
-	roots, err := d.Roots(ctx)
-	if err != nil {
-		return rollout.Plan{}, directoryError(err)
+	if in.Roots, in.Issuing, err = forestRoots(ctx, d); err != nil {
+		return rollout.Plan{}, err
 	}
-	in.Roots, in.Issuing = roots.Trusted(), roots.Intermediates
 	var asking []rollout.Host // a certificate that is there needs no template
 	for _, s := range subjects {
 		if cfg.Policy.MustEnroll(s.Host, s.Observation, a.now()) {

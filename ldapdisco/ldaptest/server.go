@@ -203,12 +203,16 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Addr and SecureAddr are host:port of LDAP and LDAPS.
-func (s *Server) Addr() string       { return s.plain.Addr().String() }
+// Addr is host:port of LDAP.
+func (s *Server) Addr() string { return s.plain.Addr().String() }
+
+// SecureAddr is where LDAPS is.
 func (s *Server) SecureAddr() string { return s.secure.Addr().String() }
 
-// URL and SecureURL name the controller by its DNS name; Addr and SecureAddr say where it listens.
-func (s *Server) URL() string       { return "ldap://" + s.named(s.Addr()) }
+// URL names the controller by its DNS name; Addr says where it listens.
+func (s *Server) URL() string { return "ldap://" + s.named(s.Addr()) }
+
+// SecureURL is that of LDAPS.
 func (s *Server) SecureURL() string { return "ldaps://" + s.named(s.SecureAddr()) }
 
 func (s *Server) named(addr string) string {
@@ -225,8 +229,10 @@ func (s *Server) Host() string { return s.cfg.Host }
 // Roots is whom clients have to trust.
 func (s *Server) Roots() *x509.CertPool { return s.cfg.Roots }
 
-// BaseDN and ConfigDN are the distinguished names of the domain and of the configuration partition.
-func (s *Server) BaseDN() string   { return s.base }
+// BaseDN is the distinguished name of the domain.
+func (s *Server) BaseDN() string { return s.base }
+
+// ConfigDN is that of the configuration partition.
 func (s *Server) ConfigDN() string { return s.config }
 
 // SetFaults replaces what goes wrong.

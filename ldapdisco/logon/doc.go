@@ -5,8 +5,9 @@
 //
 //	NTLM(...)      ─┐            Next(nil) ─► token ─► service
 //	Kerberos(...)  ─┼─ Start ──► Next(token) ◄────────┘   ... done ──► Sealer: Seal/Open (WinRM), Wrap/Unwrap (LDAP)
-//	Raw, SPNEGO    ─┘
+//	LoggedOn()     ─┘
 //
+// Basic and Certificate are logins, too, for WinRM over HTTPS only; they seal nothing.
 // NTLM stands on the core of bodgit/ntlmssp, Kerberos on gokrb5 with the GSS tokens of RFC 4121 that gokrb5 lacks.
 // Kerberos uses AES only. Both bind to the TLS channel (RFC 5929) and agree on sealing, or fail.
 //

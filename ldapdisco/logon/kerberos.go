@@ -207,7 +207,7 @@ func (l *KerberosLogin) Start(ctx context.Context, to Service, bind Binding) (Ex
 		return nil, err
 	}
 	x.withoutLayer = bind != nil && to.isLDAP()
-	return &spnegoExchange{inner: x, mech: spnegoKerberos, principal: l.principal, to: to}, nil
+	return &spnegoExchange{inner: x, principal: l.principal, to: to}, nil
 }
 
 // Raw is the same credential without SPNEGO, as the HTTP scheme Kerberos and SASL's GSSAPI want it.

@@ -92,7 +92,7 @@ func (d *domain) logins(t testing.TB) map[string]logon.Login {
 	k := d.kerberos(t, nil)
 	ntlm := logon.NTLM("CORP", "admin", password)
 	return map[string]logon.Login{
-		"NTLM": ntlm, "NTLM in SPNEGO": logon.SPNEGO(ntlm), "NTLM with a UPN": logon.NTLM("", "admin@corp.example", password),
+		"NTLM": ntlm, "NTLM with a UPN": logon.NTLM("", "admin@corp.example", password),
 		"Kerberos in SPNEGO": k, "raw Kerberos": k.Raw(),
 	}
 }

@@ -12,6 +12,7 @@ func (s Secret) Reveal() string { return string(s) }
 
 func (s Secret) String() string { return hidden }
 
+// GoString keeps the password out of %#v.
 func (s Secret) GoString() string { return hidden }
 
 // MarshalText keeps the password out of JSON, YAML and XML.

@@ -9,41 +9,10 @@ import (
 	"github.com/jcmturner/gokrb5/v8/spnego"
 )
 
-// spnegoMech is a mechanism as SPNEGO names it: the name offered, and those that an acceptor may answer with.
-type spnegoMech struct {
-	offer  asn1.ObjectIdentifier
-	answer []asn1.ObjectIdentifier
-}
-
-var (
-	spnegoKerberos = spnegoMech{gssapi.OIDKRB5.OID(), []asn1.ObjectIdentifier{gssapi.OIDKRB5.OID(), gssapi.OIDMSLegacyKRB5.OID()}}
-	oidNTLM        = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 2, 10}
-	spnegoNTLM     = spnegoMech{oidNTLM, []asn1.ObjectIdentifier{oidNTLM}}
-)
-
-// SPNEGO wraps an NTLM login for services that take no bare NTLMSSP. A Kerberos login speaks SPNEGO already.
-func SPNEGO(inner Login) Login {
-	if l, ok := inner.(*ntlmLogin); ok {
-		return spnegoNTLMLogin{l}
-	}
-	return inner
-}
-
-type spnegoNTLMLogin struct{ *ntlmLogin }
-
-func (l spnegoNTLMLogin) Start(ctx context.Context, to Service, bind Binding) (Exchange, error) {
-	x, err := l.ntlmLogin.Start(ctx, to, bind)
-	if err != nil {
-		return nil, err
-	}
-	return &spnegoExchange{inner: x, mech: spnegoNTLM, principal: l.Principal(), to: to}, nil
-}
-
-// spnegoExchange is the initiator of RFC 4178 with one mechanism on offer and its token sent along. With the first
-// choice accepted no mechListMIC is owed; one that comes from the host is checked where the mechanism can.
+// spnegoExchange is the initiator of RFC 4178 with Kerberos on offer and its token sent along. With the first choice
+// accepted no mechListMIC is owed; one that comes from the host is checked.
 type spnegoExchange struct {
-	inner     Exchange
-	mech      spnegoMech
+	inner     *kerberosExchange
 	principal string
 	to        Service
 	mechTypes []byte
@@ -61,7 +30,7 @@ func (x *spnegoExchange) Next(ctx context.Context, in []byte) (out []byte, done 
 	if err != nil {
 		return nil, false, err
 	}
-	offer := []asn1.ObjectIdentifier{x.mech.offer}
+	offer := []asn1.ObjectIdentifier{gssapi.OIDKRB5.OID()}
 	if x.mechTypes, err = asn1.Marshal(offer); err != nil {
 		return nil, false, err
 	}
@@ -79,8 +48,8 @@ func (x *spnegoExchange) resume(ctx context.Context, in []byte) ([]byte, bool, e
 	if err != nil {
 		return nil, false, err
 	}
-	if mic, ok := x.inner.(interface{ verifyMIC(msg, mic []byte) error }); ok && len(resp.MechListMIC) > 0 {
-		if err := mic.verifyMIC(x.mechTypes, resp.MechListMIC); err != nil {
+	if len(resp.MechListMIC) > 0 {
+		if err := x.inner.verifyMIC(x.mechTypes, resp.MechListMIC); err != nil {
 			return nil, false, x.failed(err)
 		}
 	}
@@ -113,7 +82,7 @@ func (x *spnegoExchange) parse(in []byte) (resp spnego.NegTokenResp, err error) 
 	if resp.State() == spnego.NegStateReject {
 		return resp, errRejected
 	}
-	if len(resp.SupportedMech) > 0 && !x.accepts(resp.SupportedMech) {
+	if len(resp.SupportedMech) > 0 && !kerberosMech(resp.SupportedMech) {
 		return resp, errRejected
 	}
 	if len(resp.ResponseToken) == 0 {
@@ -122,13 +91,9 @@ func (x *spnegoExchange) parse(in []byte) (resp spnego.NegTokenResp, err error) 
 	return resp, nil
 }
 
-func (x *spnegoExchange) accepts(mech asn1.ObjectIdentifier) bool {
-	for _, m := range x.mech.answer {
-		if m.Equal(mech) {
-			return true
-		}
-	}
-	return false
+// kerberosMech knows both names of Kerberos: Windows may answer with 1.2.840.48018.1.2.2, which began as a misprint.
+func kerberosMech(mech asn1.ObjectIdentifier) bool {
+	return mech.Equal(gssapi.OIDKRB5.OID()) || mech.Equal(gssapi.OIDMSLegacyKRB5.OID())
 }
 
 func (x *spnegoExchange) Sealer() (Sealer, error) { return x.inner.Sealer() }

@@ -36,9 +36,6 @@ func Occasions() []string {
 	return []string{CampaignStart, WaveStart, ConfirmRemoval, WaveDone, WaveFailed, Rollback, CampaignDone, EveryEvent, DriftFound}
 }
 
-// Gate reports whether the campaign waits for an answer.
-func Gate(on string) bool { return on == CampaignStart || on == WaveStart || on == ConfirmRemoval }
-
 // Message is what a hook is told, as JSON: on standard input, or as the body of a POST.
 type Message struct {
 	ID       string             `json:"id"` // the same when it is sent again

@@ -45,30 +45,32 @@ func (l *Lab) Troubled(host string) bool {
 
 // Break switches a fault of a computer on.
 func (l *Lab) Break(host, fault string) error {
-	f, err := machinetest.ParseFault(fault)
-	if err != nil {
-		return err
+	h, f, err := l.faulty(host, fault)
+	if err == nil {
+		h.Set(f)
 	}
-	h := l.hosts[host]
-	if h == nil {
-		return fmt.Errorf("the lab has no %s", host)
-	}
-	h.Set(f)
-	return nil
+	return err
 }
 
 // Mend switches it off.
 func (l *Lab) Mend(host, fault string) error {
+	h, f, err := l.faulty(host, fault)
+	if err == nil {
+		h.Clear(f)
+	}
+	return err
+}
+
+func (l *Lab) faulty(host, fault string) (*machinetest.Host, machinetest.Fault, error) {
 	f, err := machinetest.ParseFault(fault)
 	if err != nil {
-		return err
+		return nil, f, err
 	}
 	h := l.hosts[host]
 	if h == nil {
-		return fmt.Errorf("the lab has no %s", host)
+		return nil, f, fmt.Errorf("the lab has no %s", host)
 	}
-	h.Clear(f)
-	return nil
+	return h, f, nil
 }
 
 // Visit has a computer of the lab, or an address, connected to a port of another, until Leave.

@@ -17,14 +17,8 @@ const (
 
 var errNoCertificate = errors.New("the store entry holds no certificate")
 
-// parseBlob reads a certificate as the registry stores it: properties, each with
-// an identifier, a reserved word and a length, and the certificate among them.
-func parseBlob(blob []byte) (pki.Certificate, error) {
-	c, _, err := storeEntry(blob)
-	return c, err
-}
-
-// storeEntry answers the certificate's DER, too.
+// storeEntry reads a certificate as the registry stores it: properties, each with
+// an identifier, a reserved word and a length, and the certificate's DER among them.
 func storeEntry(blob []byte) (pki.Certificate, []byte, error) {
 	var der []byte
 	hasKey, archived := false, false

@@ -26,14 +26,14 @@ func FuzzBlob(f *testing.F) {
 	f.Add(slices.Concat(property(propKeyInfo, []byte("k")), property(propArchived, nil)))
 	f.Add([]byte{32, 0, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, blob []byte) {
-		c, err := parseBlob(blob)
+		c, _, err := storeEntry(blob)
 		if err != nil {
 			return
 		}
 		if c.Thumbprint == "" {
 			t.Fatal("a certificate without a thumbprint")
 		}
-		again, err := parseBlob(slices.Concat(property(99, []byte("unknown")), blob))
+		again, _, err := storeEntry(slices.Concat(property(99, []byte("unknown")), blob))
 		if err != nil || again.Thumbprint != c.Thumbprint || again.HasKey != c.HasKey || again.Archived != c.Archived {
 			t.Fatalf("%+v became %+v, %v", c, again, err)
 		}

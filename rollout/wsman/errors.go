@@ -30,6 +30,7 @@ func (e *DialError) Refused() bool { return errors.Is(e.Err, syscall.ECONNREFUSE
 // Silent tells if no answer came in time: the host is off, or a firewall drops what we send.
 func (e *DialError) Silent() bool { return timedOut(e.Err) }
 
+// Hint is what to do about it.
 func (e *DialError) Hint() string {
 	switch {
 	case e.Refused():
@@ -51,6 +52,7 @@ func (e *TLSError) Error() string {
 }
 func (e *TLSError) Unwrap() error { return e.Err }
 
+// Hint is what to do about it.
 func (e *TLSError) Hint() string {
 	var (
 		unknown x509.UnknownAuthorityError
@@ -99,6 +101,7 @@ func (e *AuthError) Refused() bool { return e.Status != 0 }
 
 func (e *AuthError) Unwrap() error { return e.Err }
 
+// Hint is what to do about it.
 func (e *AuthError) Hint() string {
 	if h := hint(e.Err); h != "" || !e.Refused() {
 		return h
@@ -125,6 +128,7 @@ func (e *TransportError) Error() string {
 }
 func (e *TransportError) Unwrap() error { return e.Err }
 
+// Hint is what to do about it.
 func (e *TransportError) Hint() string {
 	if e.Sent {
 		return "the host may have carried the request out; look before trying again"
@@ -143,6 +147,7 @@ func (e *ClearTextError) Error() string {
 	return fmt.Sprintf("%s on %s: the answer (HTTP %d, %q) is not sealed and not believed", e.Op, e.Host, e.Status, e.ContentType)
 }
 
+// Hint is what to do about it.
 func (e *ClearTextError) Hint() string {
 	return "something between here and the host answers in its place, or the host cannot seal; check proxies and load balancers"
 }
@@ -167,6 +172,7 @@ func (e *ProtocolError) Error() string {
 }
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
+// Hint is what to do about it.
 func (e *ProtocolError) Hint() string {
 	switch {
 	case e.Status == 404:
@@ -190,6 +196,7 @@ func (e *RunError) Error() string {
 }
 func (e *RunError) Unwrap() error { return e.Err }
 
+// Hint is what to do about it.
 func (e *RunError) Hint() string {
 	return "the command may have done its work or may still run; look before trying again"
 }

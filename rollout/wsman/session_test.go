@@ -38,15 +38,13 @@ func TestRequestsOfACommand(t *testing.T) {
 		login  func(t *testing.T, l *listener) logon.Login
 		first  int
 	}{
-		"NTLM over HTTP":               {false, func(*testing.T, *listener) logon.Login { return ntlm() }, 7},
-		"NTLM in SPNEGO over HTTP":     {false, func(*testing.T, *listener) logon.Login { return logon.SPNEGO(ntlm()) }, 7},
-		"Kerberos over HTTP":           {false, func(t *testing.T, l *listener) logon.Login { return l.kerberos(t) }, 6},
-		"raw Kerberos over HTTP":       {false, func(t *testing.T, l *listener) logon.Login { return l.kerberos(t).Raw() }, 6},
-		"NTLM over HTTPS, CBT strict":  {true, func(*testing.T, *listener) logon.Login { return ntlm() }, 7},
-		"Kerberos over HTTPS, strict":  {true, func(t *testing.T, l *listener) logon.Login { return l.kerberos(t) }, 6},
-		"Basic over HTTPS":             {true, func(*testing.T, *listener) logon.Login { return logon.Basic("admin", password) }, 6},
-		"raw Kerberos, HTTPS, strict":  {true, func(t *testing.T, l *listener) logon.Login { return l.kerberos(t).Raw() }, 6},
-		"NTLM in SPNEGO, HTTPS strict": {true, func(*testing.T, *listener) logon.Login { return logon.SPNEGO(ntlm()) }, 7},
+		"NTLM over HTTP":              {false, func(*testing.T, *listener) logon.Login { return ntlm() }, 7},
+		"Kerberos over HTTP":          {false, func(t *testing.T, l *listener) logon.Login { return l.kerberos(t) }, 6},
+		"raw Kerberos over HTTP":      {false, func(t *testing.T, l *listener) logon.Login { return l.kerberos(t).Raw() }, 6},
+		"NTLM over HTTPS, CBT strict": {true, func(*testing.T, *listener) logon.Login { return ntlm() }, 7},
+		"Kerberos over HTTPS, strict": {true, func(t *testing.T, l *listener) logon.Login { return l.kerberos(t) }, 6},
+		"Basic over HTTPS":            {true, func(*testing.T, *listener) logon.Login { return logon.Basic("admin", password) }, 6},
+		"raw Kerberos, HTTPS, strict": {true, func(t *testing.T, l *listener) logon.Login { return l.kerberos(t).Raw() }, 6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newListener(t, c.secure)
