@@ -54,7 +54,7 @@ Exit code 9: a dangerous or unfit shape that nobody waived; 10: a warning.`,
 	f := c.Flags()
 	f.StringVar(&o.FailOn, "fail-on", o.FailOn, "least `SEVERITY` that does not end with 0: info, warning, blocker, never")
 	f.BoolVar(&o.NoWeb, "no-web", false, "do not ask the CAs' web servers")
-	_ = c.RegisterFlagCompletionFunc("fail-on", completeFrom("info", "warning", "blocker", "never")) // the flag is there
+	completes(c, map[string]completion{"fail-on": completeFrom("info", "warning", "blocker", "never")})
 	return c
 }
 

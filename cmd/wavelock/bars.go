@@ -56,20 +56,39 @@ func (f frame) rows() []string {
 	}
 	barWidth := max(10, min(40, most-58))
 	for _, w := range v.Waves {
-		left := fmt.Sprintf("%3d %-9s ", w.Number, cut(w.Name, 9))
+		left := fmt.Sprintf("%3d %s ", w.Number, padded(cut(w.Name, 9), 9))
 		right := fmt.Sprintf(" %4d/%-4d %-7s %s", w.Done, w.Hosts, w.Status, waveNote(w))
-		rows = append(rows, left+f.paint(waveColor(w), bar(w, barWidth))+cut(right, most-len(left)-barWidth-2))
+		rows = append(rows, left+f.paint(waveColor(w), bar(w, barWidth))+cut(right, most-columns(left)-barWidth-2))
 	}
 	if v.Why != "" {
-		rows = append(rows, cut("  "+v.Why, most))
+		rows = append(rows, twoLines(v.Why, most)...)
 	}
 	for _, t := range f.tail {
-		rows = append(rows, cut(t, most))
+		rows = append(rows, twoLines(t, most)...)
 	}
-	if f.keys != "" {
-		rows = append(rows, f.paint(dim, cut("  "+f.keys, most)))
+	if f.keys == "" {
+		return rows
+	}
+	keys := f.keys
+	if v.Status == "paused" {
+		keys = strings.Replace(keys, "p pauses ", "p goes on ", 1)
+	}
+	for _, line := range strings.Split("  "+keys, "\n") {
+		rows = append(rows, f.paint(dim, cut(line, most)))
 	}
 	return rows
+}
+
+// twoLines is a sentence in a line, or two where one is too short for it.
+func twoLines(s string, most int) []string {
+	lines := strings.Split(fold(s, most, "  "), "\n")
+	if len(lines) > 2 {
+		lines = []string{lines[0], "  " + strings.Join(strings.Fields(strings.Join(lines[1:], " ")), " ")}
+	}
+	for i := range lines {
+		lines[i] = cut(lines[i], most)
+	}
+	return lines
 }
 
 // ANSI colours. What they say is said by words and signs too.
@@ -146,13 +165,4 @@ func waveNote(w rollout.WaveView) string {
 		}
 	}
 	return strings.Join(parts, ", ")
-}
-
-// cut shortens a line to n columns. Every rune counts as one.
-func cut(s string, n int) string {
-	r := []rune(strings.TrimRight(printable(s), " "))
-	if len(r) <= n {
-		return string(r)
-	}
-	return string(r[:max(0, n-1)]) + "…"
 }

@@ -39,6 +39,7 @@ A client seen on HTTP and never on HTTPS blocks its removal (client-not-moved).`
 	f.DurationVar(&o.For, "for", 0, "sample for that `TIME` (default: once)")
 	f.DurationVar(&o.Every, "every", o.Every, "`TIME` from one sample's beginning to the next one's")
 	f.BoolVar(&o.Show, "show", false, "sample nothing, show what is known")
+	completes(c, map[string]completion{"for": completeNothing, "every": completeNothing})
 	return c
 }
 

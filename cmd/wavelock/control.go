@@ -97,7 +97,7 @@ func unfinished(s *rollout.State) error {
 // newWord is a command that says one word to a campaign.
 func newWord(a *app, c *cobra.Command, said string, w func(why *string) word) *cobra.Command {
 	var why string
-	c.GroupID, c.Args, c.ValidArgsFunction = "roll", exactly("the name of a campaign"), a.completeCampaigns()
+	c.GroupID, c.Args, c.ValidArgsFunction = "roll", exactly("the name of a campaign"), a.completeCampaigns().first
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := a.speak(c.Context(), args[0], w(&why)); err != nil {
 			return err
@@ -106,6 +106,7 @@ func newWord(a *app, c *cobra.Command, said string, w func(why *string) word) *c
 		return err
 	}
 	c.Flags().StringVar(&why, "why", "", "`REASON`, for the journal")
+	completes(c, map[string]completion{"why": completeNothing})
 	return c
 }
 
@@ -200,6 +201,7 @@ within policy.approval_for has expired.`,
 	}, "%s is approved", func(why *string) word { return approvalWith(&wave, why, &ticket) })
 	c.Flags().StringVar(&ticket, "ticket", "", "change `TICKET`, for the journal")
 	c.Flags().IntVar(&wave, "wave", 0, "`NUMBER` of the wave, from 1 (default: the plan itself)")
+	completes(c, map[string]completion{"ticket": completeNothing, "wave": a.completeWaves()})
 	return c
 }
 

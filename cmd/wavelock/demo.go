@@ -41,6 +41,7 @@ all of it is true.`,
 	f.DurationVar(&o.Latency, "latency", 0, "delay every answer of a computer by that `TIME`")
 	f.BoolVar(&o.Serve, "serve", false, "keep the lab and the dashboard up until Ctrl-C")
 	f.StringVar(&o.Dir, "dir", "", "`FOLDER` for the files (default: one that is removed)")
+	completes(c, map[string]completion{"dir": completeFolders, "hosts": completeNothing, "seed": completeNothing, "latency": completeNothing})
 	return c
 }
 

@@ -31,7 +31,7 @@ Exit code 9 says that something fails; warnings do not count.`,
 		},
 	}
 	c.Flags().StringVar(&host, "host", "", "`HOST` to try (default: the first one selected)")
-	_ = c.RegisterFlagCompletionFunc("host", a.completeHosts()) // the flag is there
+	completes(c, map[string]completion{"host": a.completeHosts()})
 	return c
 }
 

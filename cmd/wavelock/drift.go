@@ -42,7 +42,7 @@ the host is changed.`,
 	}
 	c.Flags().StringVar(&accept, "accept", "", "`HOST` whose present state is accepted")
 	c.Flags().StringVar(&why, "why", "", "`REASON`, for the journal")
-	_ = c.RegisterFlagCompletionFunc("accept", a.completeHosts()) // the flag is there
+	completes(c, map[string]completion{"accept": a.completeHosts(), "why": completeNothing})
 	return c
 }
 

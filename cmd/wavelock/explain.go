@@ -114,7 +114,7 @@ func fold(s string, width int, indent string) string {
 	var b strings.Builder
 	column := 0
 	for _, w := range strings.Fields(printable(s)) {
-		n := len([]rune(w))
+		n := columns(w)
 		switch {
 		case column == 0:
 			b.WriteString(indent)

@@ -4,11 +4,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // commands are all that a user can type.
@@ -128,6 +130,20 @@ func TestHelpOfWhatIsNoCommand(t *testing.T) {
 	}
 	if code, out, _ := wavelock(t, "help", "journal", "verify"); code != exitOK || !strings.Contains(out, "wavelock journal verify [CAMPAIGN]") {
 		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// TestEveryFlagCompletes: a flag completes with its own words, with nothing, or with any file where any will do.
+func TestEveryFlagCompletes(t *testing.T) {
+	t.Parallel()
+	files := []string{"password-file", "keytab", "ccache", "hosts-certificate", "hosts-key"}
+	for _, c := range commands(t) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			_, found := c.GetFlagCompletionFunc(f.Name)
+			if f.Value.Type() != "bool" && !found && !slices.Contains(files, f.Name) && !(c.Name() == "export" && f.Name == "out") {
+				t.Errorf("%s --%s completes with whatever file is there", c.CommandPath(), f.Name)
+			}
+		})
 	}
 }
 

@@ -42,7 +42,7 @@ shows only against a hash that was written down elsewhere: --head.
 
 Exit code 9 says that something was changed.`,
 		Example:           "  wavelock journal verify\n  wavelock journal verify spring --head 9f86d081884c7d65\n  wavelock journal verify --file spring.jsonl",
-		ValidArgsFunction: a.completeCampaigns(),
+		ValidArgsFunction: a.completeCampaigns().first,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case o.File != "" && len(args) > 0:
@@ -57,6 +57,7 @@ Exit code 9 says that something was changed.`,
 	}
 	c.Flags().StringVar(&o.Head, "head", "", "`HASH` of the last event as it was written down, or its beginning")
 	c.Flags().StringVar(&o.File, "file", "", "exported `FILE` instead of the database; - is standard input")
+	completes(c, map[string]completion{"head": completeNothing, "file": completeFiles("jsonl")})
 	return c
 }
 
@@ -206,7 +207,7 @@ func newJournalExport(a *app) *cobra.Command {
 SHA-256 over the hash before it (as 32 bytes; none for the first) and the bytes
 of the event, so an auditor can check the file without this program.`,
 		Example:           "  wavelock journal export spring --out spring.jsonl\n  wavelock journal export spring | wavelock journal verify --file -",
-		ValidArgsFunction: a.completeCampaigns(),
+		ValidArgsFunction: a.completeCampaigns().first,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withJournal(c.Context(), func(ctx context.Context, j *journal.Journal) error {
 				id := rollout.CampaignID(args[0])
@@ -227,7 +228,7 @@ func newJournalShow(a *app) *cobra.Command {
 		Use: "show HOST", Args: exactly("the name of a host"),
 		Short:             "List every event of one host",
 		Example:           "  wavelock journal show web01\n  wavelock journal show web01.corp.example --campaign spring -o json",
-		ValidArgsFunction: a.completeHosts(),
+		ValidArgsFunction: a.completeHosts().first,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withJournal(c.Context(), func(ctx context.Context, j *journal.Journal) error {
 				return a.showEvents(ctx, j, args[0], rollout.CampaignID(campaign))
@@ -235,7 +236,7 @@ func newJournalShow(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&campaign, "campaign", "", "only of this `CAMPAIGN`")
-	_ = c.RegisterFlagCompletionFunc("campaign", a.completeCampaigns()) // the flag is there
+	completes(c, map[string]completion{"campaign": a.completeCampaigns()})
 	return c
 }
 

@@ -22,7 +22,7 @@ func newHost(a *app) *cobra.Command {
 would do to it, what campaigns have done to it, and what to do. It reads the
 database only; wavelock assess looks anew.`,
 		Example:           "  wavelock host web01\n  wavelock host web01.corp.example -o json",
-		ValidArgsFunction: a.completeHosts(),
+		ValidArgsFunction: a.completeHosts().first,
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
 			if err != nil {

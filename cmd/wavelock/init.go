@@ -45,8 +45,7 @@ Nothing in the domain is changed, and no secret is written.`,
 	f.StringVar(&o.CAFile, "ca-file", "", "root of the controllers' certificates, a PEM `FILE`")
 	f.StringVar(&o.Template, "template", "", "certificate template (default: WinRMHTTPS, else the only `NAME`)")
 	f.BoolVar(&o.Force, "force", false, "replace a file that is there")
-	_ = c.RegisterFlagCompletionFunc("kind", completeFrom(logonKinds...)) // the flag is there
-	_ = c.RegisterFlagCompletionFunc("template", a.completeTemplates())   // so is this one
+	completes(c, map[string]completion{"kind": completeFrom(logonKinds...), "template": a.completeTemplates(), "domain": completeNothing, "site": completeNothing, "resolver": completeNothing, "user": completeNothing, "password-env": completeNothing, "ca-file": completeFiles("pem", "crt", "cer")})
 	return c
 }
 

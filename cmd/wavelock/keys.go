@@ -22,8 +22,13 @@ type keyboard struct {
 }
 
 const (
-	offered       = "p pauses, when all in flight is done   a aborts   Ctrl-C stops sooner"
-	offeredSure   = "abort the campaign? y aborts, any other key does not"
+	offered     = "p pauses   a aborts   ? help   Ctrl-C stops"
+	offeredSure = "abort the campaign? y aborts, any other key does not"
+	offeredHelp = `p       begins nothing new, and ends with what is in flight; again: goes on
+  a       ends the campaign, failed hosts are put back; asks first
+  Ctrl-C  stops this program after the steps in flight; run goes on from there
+  # done  ~ running  < put back  ! refused  - retired  z waits  . to come
+  any key closes this`
 	keyWait       = 200 * time.Millisecond
 	pressedReason = "key at the terminal of run"
 )
@@ -42,14 +47,39 @@ func (k keyboard) listen(ctx context.Context) (stop func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { k.read(ctx) })
 	k.show.offer(offered)
+	lent.set(back)
 	return func() {
 		cancel()
 		wg.Wait()
-		back()
+		lent.giveBack()
+	}
+}
+
+// lent is the terminal while its settings are changed. It is given back however the program ends.
+var lent lentTerminal
+
+type lentTerminal struct {
+	mu   sync.Mutex
+	back func()
+}
+
+func (l *lentTerminal) set(back func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.back = back
+}
+
+func (l *lentTerminal) giveBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.back != nil {
+		l.back()
+		l.back = nil
 	}
 }
 
 func (k keyboard) read(ctx context.Context) {
+	defer lent.giveBack() // a panic here is not seen by who listens
 	sure := false
 	for ctx.Err() == nil {
 		ready, err := awaitKey(k.in, keyWait)
@@ -78,6 +108,9 @@ func (k keyboard) press(ctx context.Context, key byte, sure bool) (asks bool) {
 		k.tell(ctx, "going on", plain(rollout.EvResumed, &why))
 	case key == 'p':
 		k.tell(ctx, "pausing: what is in flight ends, nothing new begins", plain(rollout.EvPaused, &why))
+	case key == '?' || key == 'h':
+		k.show.offer(offeredHelp)
+		return false
 	case key == 'a':
 		k.show.offer(offeredSure)
 		return true

@@ -79,7 +79,7 @@ unless --fault says so; wavelock lab faults lists what can be.`,
 	for _, fault := range machinetest.Faults {
 		choices = append(choices, string(fault.Name)+":1\t"+fault.Doc)
 	}
-	_ = c.RegisterFlagCompletionFunc("fault", completeFrom(choices...)) // the flag is there
+	completes(c, map[string]completion{"fault": completeFrom(choices...), "dir": completeFolders, "hosts": completeNothing, "seed": completeNothing, "latency": completeNothing, "network": completeNothing})
 	return c
 }
 

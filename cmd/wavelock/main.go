@@ -18,11 +18,28 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200) // a tenth of a campaign's CPU time for some 30 MB
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	ctx, cancel := context.WithCancel(context.Background())
+	go endBySignal(cancel)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// endBySignal has the first signal end the work, and the second one the program.
+func endBySignal(cancel context.CancelFunc) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	<-signals
+	cancel()
+	for s := range signals {
+		if s != syscall.SIGHUP { // a terminal that closes may say so twice
+			break
+		}
+	}
+	lent.giveBack()
+	fmt.Fprintln(os.Stderr, "wavelock: interrupted again: nothing was waited for; what is in flight is inspected by the next run")
+	os.Exit(exitInterrupted)
 }
 
 // run is the program as a function of its surroundings; only main exits.

@@ -13,6 +13,7 @@ import (
 // TestMain lets the test binary be the program, so that the demo can start and
 // kill a controller of its own.
 func TestMain(m *testing.M) {
+	ellipsis = func() string { return "…" } // whatever the machine's locale is
 	if os.Getenv("WAVELOCK_TEST_MAIN") != "" {
 		main() // as users run it, with the garbage collector that main chooses
 	}

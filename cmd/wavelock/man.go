@@ -12,9 +12,10 @@ import (
 func newMan(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", GroupID: "help", Args: exactly("the folder for the pages"),
-		Short:   "Write the manual pages of all commands",
-		Long:    "Write one manual page a command, as man(1) reads them, into a folder.",
-		Example: "  wavelock man /usr/local/share/man/man1",
+		Short:             "Write the manual pages of all commands",
+		Long:              "Write one manual page a command, as man(1) reads them, into a folder.",
+		Example:           "  wavelock man /usr/local/share/man/man1",
+		ValidArgsFunction: completion(completeFolders).first,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return failWith(exitError, "name a folder that is there, or one that this user may make", "make the folder for the pages: %w", err)

@@ -36,7 +36,7 @@ same waves.`,
 	f.StringVar(&o.Name, "name", "", "`NAME` of the campaign (default: the file's)")
 	f.Uint64Var(&o.Seed, "seed", 1, "`NUMBER` that decides who is a canary")
 	f.StringVar(&o.Goal, "goal", "", "`GOAL`: secure, close, renew or restore (default: from the configuration)")
-	_ = c.RegisterFlagCompletionFunc("goal", completeFrom("secure", "close", "renew", "restore")) // the flag is there
+	completes(c, map[string]completion{"goal": completeFrom("secure", "close", "renew", "restore"), "out": completeFiles("json"), "name": completeNothing, "seed": completeNothing})
 	return c
 }
 

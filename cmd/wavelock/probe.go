@@ -39,6 +39,7 @@ Exit code 9 says that a host could not be proved, or a proof was not taken.`,
 			"  wavelock probe web01.corp.example --ca-file root.pem --user 'CORP\\ann'\n" +
 			"  wavelock probe web01.corp.example --ca-file root.pem --report backup01.json\n" +
 			"  wavelock probe --accept backup01.json --why 'tried by its owner'",
+		ValidArgsFunction: a.completeHosts().each,
 		RunE: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("port") && (o.Port < 1 || o.Port > 65535) {
 				return failWith(exitUsage, "a port is 1 to 65535; HTTPS is usually on 5986", "--port %d is no TCP port", o.Port)
@@ -58,6 +59,7 @@ Exit code 9 says that a host could not be proved, or a proof was not taken.`,
 	f.StringVar(&o.Accept, "accept", "", "`FILE` of --report, to be taken into the journal")
 	f.StringVar(&o.Why, "why", "", "with --accept: `REASON`, who tried it and why that is believed")
 	f.IntVar(&o.Port, "port", 0, "`PORT` of HTTPS (default 5986)")
+	completes(c, map[string]completion{"ca-file": completeFiles("pem", "crt", "cer"), "accept": completeFiles("json"), "report": completeFiles("json"), "resolver": completeNothing, "user": completeNothing, "why": completeNothing, "port": completeNothing})
 	return c
 }
 

@@ -18,7 +18,7 @@ func program(dir string, args ...string) *exec.Cmd {
 }
 
 // startLab starts a lab in a process of its own, which ends with the test.
-func startLab(tb testing.TB, dir string, hosts int, more ...string) {
+func startLab(tb testing.TB, dir string, hosts int, more ...string) *os.Process {
 	tb.Helper()
 	c := exec.Command(os.Args[0], append([]string{"lab", "up", "--hosts", strconv.Itoa(hosts), "--dir", dir}, more...)...)
 	c.Env = append(os.Environ(), "WAVELOCK_TEST_MAIN=1")
@@ -36,10 +36,11 @@ func startLab(tb testing.TB, dir string, hosts int, more ...string) {
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), "are up") {
-			return
+			return c.Process
 		}
 	}
 	tb.Fatalf("the lab did not start: %v", lines.Err())
+	return nil
 }
 
 func rewrite(tb testing.TB, file string, change func(string) string) {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,7 @@ type progress struct {
 	mu    sync.Mutex
 	pace  pace
 	keys  string   // what can be pressed
-	lines int      // drawn, to be erased before the next drawing
+	drawn []int    // columns of each row that is drawn, to be erased before the next drawing
 	tail  []string // the last troubles, shown beneath the bars
 }
 
@@ -74,6 +75,7 @@ func (p *progress) start(view func() rollout.View) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		defer lent.giveBack() // after the keyboard; before, if it panics
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -91,7 +93,7 @@ func (p *progress) start(view func() rollout.View) (stop func()) {
 		p.offer("")
 		p.draw(view())
 		p.mu.Lock()
-		p.lines = 0
+		p.drawn = nil
 		p.mu.Unlock()
 	}
 }
@@ -107,14 +109,26 @@ func (p *progress) draw(v rollout.View) {
 		rows = append(rows[:1], rows[len(rows)-most+1:]...)
 	}
 	var b strings.Builder
-	if p.lines > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", p.lines)
+	if up := heightOf(p.drawn, width); up > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", up)
 	}
+	p.drawn = p.drawn[:0]
 	for _, r := range rows {
 		b.WriteString(r + "\n")
+		p.drawn = append(p.drawn, columns(escapes.ReplaceAllString(r, "")))
 	}
-	p.lines = len(rows)
 	io.WriteString(p.a.err, b.String()) // a terminal that is gone stops nothing
+}
+
+var escapes = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// heightOf is how many lines of a terminal rows take, which may have become narrower since they were drawn.
+func heightOf(rows []int, width int) int {
+	lines := 0
+	for _, n := range rows {
+		lines += max(1, (n+width-1)/width)
+	}
+	return lines
 }
 
 // sentence is an event in one line, or nothing where it is of no interest.

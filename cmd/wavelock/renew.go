@@ -37,13 +37,14 @@ It is a campaign like any other: waves, journal, error budget, approval, proof.`
 			}
 			return a.renew(c.Context(), cfg, args, o)
 		},
-		ValidArgsFunction: a.completeHosts(),
+		ValidArgsFunction: a.completeHosts().each,
 	}
 	f := c.Flags()
 	f.BoolVar(&o.Yes, "yes", false, "approve the renewals without being asked")
 	f.BoolVar(&o.DryRun, "dry-run", false, "say what is due, do nothing")
 	f.BoolVar(&o.Stay, "stay", false, "keep running while hosts wait for their CA or the network")
 	f.StringVar(&o.Name, "name", "", "`NAME` of the campaign (default: renew and the time)")
+	completes(c, map[string]completion{"name": completeNothing})
 	return c
 }
 

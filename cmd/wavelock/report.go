@@ -48,6 +48,7 @@ Exit code 9 says that a file does not fit the journal (--verify).`,
 	f.StringVar(&o.at, "at", "", "past `DAY` like 2026-03-31 (its end, UTC), or a time like 2026-03-31T12:00:00Z")
 	f.StringVar(&o.verify, "verify", "", "`FILE` to hold against the journal")
 	f.BoolVar(&o.schema, "schema", false, "print the JSON schema of a report, and end")
+	completes(c, map[string]completion{"out": completeFiles("html", "csv", "json"), "verify": completeFiles("html", "csv", "json"), "at": completeNothing})
 	return c
 }
 

@@ -21,7 +21,7 @@ before-image in their own registry: the HTTP listener first, then what was added
 goes. It is for when the database is lost; what is done is kept in the new one
 as a campaign. Where the database is there, rollback puts a whole campaign back.`,
 		Example:           "  wavelock restore web01.corp.example web02.corp.example --from-host",
-		ValidArgsFunction: a.completeHosts(),
+		ValidArgsFunction: a.completeHosts().each,
 		RunE: func(c *cobra.Command, args []string) error {
 			if !fromHost {
 				return failWith(exitUsage, "add --from-host, or put a campaign back with wavelock rollback", "restore works from the hosts' own before-images alone")

@@ -84,11 +84,11 @@ itself.`,
 	f := root.PersistentFlags()
 	f.StringVar(&a.config, "config", "wavelock.yaml", "configuration `FILE`")
 	f.StringVarP(&a.output, "output", "o", "table", "`FORMAT`: table, json, yaml or csv")
-	_ = root.RegisterFlagCompletionFunc("output", completeFrom("table", "json", "yaml", "csv")) // the flag is there
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, like NO_COLOR, CLICOLOR=0 and TERM=dumb")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, only results and errors")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done, to standard error")
 	f.BoolP("help", "h", false, "print this help")
+	completes(root, map[string]completion{"output": completeOutput, "config": completeFiles("yaml", "yml")})
 	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: "begin", Title: "Begin:"},
 		&cobra.Group{ID: "look", Title: "Look (no host is changed):"},

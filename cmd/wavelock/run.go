@@ -3,10 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -27,10 +30,8 @@ where you are asked.
 
 Ctrl-C begins nothing new, ends the steps in flight and leaves a state that the
 next run goes on from. A second run at the same time is refused.`,
-		Example: "  wavelock run spring.json\n  wavelock run spring.json --yes --stay",
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return []string{"json"}, cobra.ShellCompDirectiveFilterFileExt
-		},
+		Example:           "  wavelock run spring.json\n  wavelock run spring.json --yes --stay",
+		ValidArgsFunction: completeFiles("json").first,
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
 			if err != nil {
@@ -47,6 +48,7 @@ next run goes on from. A second run at the same time is refused.`,
 	c.Flags().StringSliceVar(&o.Zones, "zones", nil, "with PostgreSQL: `ZONES` that this process works for itself; none leaves all to wavelock worker (default: all)")
 	c.Flags().BoolVar(&o.Standby, "standby", false, "with PostgreSQL: wait until the process that coordinates is gone, and go on in its place")
 	c.Flags().BoolVar(&o.Stay, "stay", false, "keep running while hosts wait for their policy, CA or the network")
+	completes(c, map[string]completion{"zones": a.completeZones()})
 	return c
 }
 
@@ -57,6 +59,7 @@ type runOptions struct {
 
 func (a *app) run(ctx context.Context, cfg Config, plan rollout.Plan, o runOptions) error {
 	a.announced()
+	outliveReaders()
 	j, err := a.openJournal(ctx, cfg)
 	if err != nil {
 		return err
@@ -173,11 +176,16 @@ func (a *app) drive(ctx context.Context, j *journal.Journal, plan rollout.Plan, 
 	defer k.listen(ctx)()
 	told := context.AfterFunc(ctx, func() {
 		if n := e.View().InFlight; n > 0 {
-			show.note(fmt.Sprintf("stopping: the steps of %s in flight are ended first; Ctrl-C again does not wait", plural(n, "host")))
+			show.note(fmt.Sprintf("stopping after the steps of %s; Ctrl-C again does not wait", plural(n, "host")))
 		}
 	})
 	defer told()
 	return e.Run(ctx)
+}
+
+// outliveReaders keeps a campaign going when who read its output is gone, such as head behind a pipe.
+func outliveReaders() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // what is handled is not passed on to hooks, unlike what is ignored
 }
 
 // interruption is a run that a person or the system ended early.
@@ -223,8 +231,8 @@ func (a *app) ask(plan rollout.Plan) error {
 
 // conclude prints what came of it and answers with the exit code that fits.
 func (a *app) conclude(ctx context.Context, v rollout.View, ending engine.Ending) error {
-	if err := a.showView(v); err != nil {
-		return err
+	if err := a.showView(v); err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.EIO) {
+		return err // that nobody looks any more is none
 	}
 	switch {
 	case ending.Over && v.Failures == 0:

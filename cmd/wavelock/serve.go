@@ -41,6 +41,7 @@ On any other address it wants accounts and TLS (dashboard.certificate and key).`
 	}
 	c.Flags().StringVar(&listen, "listen", "", "`ADDRESS:PORT` (default: listen, from the configuration)")
 	c.Flags().BoolVar(&hash, "hash-password", false, "ask for a password, and print the hash for dashboard.users")
+	completes(c, map[string]completion{"listen": completeNothing})
 	return c
 }
 

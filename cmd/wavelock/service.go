@@ -114,6 +114,7 @@ func newServiceInstall(a *app) *cobra.Command {
 	}
 	c.Flags().StringVar(&user, "user", "", "`ACCOUNT` that it runs as (default: the system's, which has more rights than needed)")
 	c.Flags().BoolVar(&show, "print", false, "print the systemd unit, install nothing")
+	completes(c, map[string]completion{"user": completeNothing})
 	return c
 }
 

@@ -18,7 +18,7 @@ func newStatus(a *app) *cobra.Command {
 		Long: `Show all campaigns, or one with its waves and the hosts that need a look. It
 reads the journal, so it may run beside wavelock run.`,
 		Example:           "  wavelock status\n  wavelock status spring --watch\n  wavelock status spring -o json",
-		ValidArgsFunction: a.completeCampaigns(),
+		ValidArgsFunction: a.completeCampaigns().first,
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
 			if err != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 )
@@ -84,7 +83,7 @@ func (t *table) align(w io.Writer) error {
 	width := make([]int, len(t.head))
 	for _, row := range append([][]string{t.head}, t.rows...) {
 		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
+			width[i] = max(width[i], columns(printable(cell)))
 		}
 	}
 	room := t.lastColumn(w, width)
@@ -95,7 +94,7 @@ func (t *table) align(w io.Writer) error {
 				b.WriteString(cut(cell, room))
 				break
 			}
-			fmt.Fprintf(&b, "%-*s  ", width[i], printable(cell))
+			b.WriteString(padded(printable(cell), width[i]) + "  ")
 		}
 		if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {
 			return err

@@ -25,7 +25,7 @@ hosts are proved that any campaign has finished. Nothing is changed.
 
 Exit code 9 says that a host is not as it should be.`,
 		Example:           "  wavelock verify\n  wavelock verify spring -o csv > evidence.csv",
-		ValidArgsFunction: a.completeCampaigns(),
+		ValidArgsFunction: a.completeCampaigns().first,
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(a.config)
 			if err != nil {

@@ -21,6 +21,7 @@ func (a *app) watch(ctx context.Context, cfg Config, id rollout.CampaignID) erro
 		return err
 	}
 	w := &watcher{a: a, journal: j, plan: plan, state: state, show: newProgress(a, *plan, state.Seq)}
+	w.show.offer("Ctrl-C ends this view, not the campaign")
 	stop := w.show.start(w.view)
 	err = w.follow(ctx)
 	stop()

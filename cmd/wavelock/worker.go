@@ -39,6 +39,7 @@ flight.`,
 		},
 	}
 	c.Flags().StringArrayVar(&zones, "zone", nil, "`ZONE` to work for; again for more; '' is that of hosts in none")
+	completes(c, map[string]completion{"zone": a.completeZones()})
 	return c
 }
 

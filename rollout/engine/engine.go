@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -238,7 +240,18 @@ func (e *Engine) ending() Ending {
 	if n == 0 {
 		return Ending{Hold: "stopped; nothing is in flight"}
 	}
-	return Ending{Hold: fmt.Sprintf("stopped in the middle of %d host(s), each of which is inspected first when the campaign is run again", n)}
+	var names []string
+	for id, h := range e.state.Hosts {
+		if h.Running != "" {
+			names = append(names, string(id))
+		}
+	}
+	slices.Sort(names)
+	which := strings.Join(names[:min(3, len(names))], ", ")
+	if more := len(names) - 3; more > 0 {
+		which += fmt.Sprintf(" and %d more", more)
+	}
+	return Ending{Hold: "stopped in the middle of " + which + "; the next run inspects them first"}
 }
 
 // tick makes one decision and records it. It repeats while decisions follow

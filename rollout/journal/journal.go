@@ -17,6 +17,7 @@ type Config struct {
 	Path string
 	Log  *slog.Logger     // default: discard
 	Now  func() time.Time // default: time.Now
+	AsIs bool             // an SQLite database with an older schema is an error, and left as it is
 
 	// Policy judges the hosts that are kept, for their summaries.
 	Policy  rollout.Policy

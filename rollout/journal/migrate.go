@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -22,6 +23,9 @@ var migrations embed.FS
 // the copy and the refusal of newer databases hold for its tables too.
 const riverSchema = 8
 
+// errOlder is for who wanted the database as it is.
+var errOlder = errors.New("the database has an older schema, which was to be left as it is")
+
 // migrate brings an older or empty database up to date. It works under the lock of
 // the owner: nobody runs a campaign on tables that change.
 func migrate(ctx context.Context, cfg Config) error {
@@ -31,6 +35,12 @@ func migrate(ctx context.Context, cfg Config) error {
 	m, err := newMigrator(cfg, db)
 	if err != nil {
 		return err
+	}
+	if cfg.AsIs {
+		if ok, err := m.current(ctx); err != nil || ok {
+			return err
+		}
+		return errOlder
 	}
 	lock, err := awaitLock(ctx, cfg.Path, func() (bool, error) { return m.current(ctx) })
 	if err != nil || lock == nil {
