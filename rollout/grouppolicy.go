@@ -30,24 +30,44 @@ type PolicyChange struct {
 func PolicyChanges(p *Plan, s *State, winner func(HostID) PolicyValue, group string) []PolicyChange {
 	var all []PolicyChange
 	for _, ph := range p.Hosts {
-		h := s.Hosts[ph.Host.ID]
-		if h.Outcome != AwaitPolicy || h.Running != "" {
+		id := ph.Host.ID
+		if !s.Hosts[id].awaitsPolicy() {
 			continue
 		}
-		won := winner(ph.Host.ID)
-		gpo := won.GPO
-		i := slices.IndexFunc(all, func(c PolicyChange) bool { return c.Wave == h.Wave && c.GPO == gpo })
+		won, wave := winner(id), s.Hosts[id].Wave
+		i := slices.IndexFunc(all, func(c PolicyChange) bool { return c.Wave == wave && c.GPO == won.GPO })
 		if i < 0 {
-			i = len(all)
-			all = append(all, newPolicyChange(h.Wave, gpo, cmp.Or(group, fmt.Sprintf("%s-wave-%d", p.ID, h.Wave))))
+			c, _ := PolicyChangeOf(p, s, id, won, group)
+			all = append(all, c)
+			continue
 		}
 		if won.Object != nil {
 			all[i].Links, all[i].File = won.Object.Links, won.Object.Path
 		}
-		all[i].Computers = append(all[i].Computers, ph.Host.ID)
+		all[i].Computers = append(all[i].Computers, id)
 	}
 	slices.SortStableFunc(all, func(a, b PolicyChange) int { return cmp.Or(cmp.Compare(a.Wave, b.Wave), cmp.Compare(a.GPO, b.GPO)) })
 	return all
+}
+
+func (h HostState) awaitsPolicy() bool { return h.Outcome == AwaitPolicy && h.Running == "" }
+
+// PolicyChangeOf is the one that a single host waits for; false when it waits for none.
+func PolicyChangeOf(p *Plan, s *State, id HostID, won PolicyValue, group string) (PolicyChange, bool) {
+	h := s.Hosts[id]
+	if h == nil || !h.awaitsPolicy() {
+		return PolicyChange{}, false
+	}
+	c := newPolicyChange(h.Wave, won.GPO, groupOf(p, h.Wave, group))
+	c.Computers = []HostID{id}
+	if won.Object != nil {
+		c.Links, c.File = won.Object.Links, won.Object.Path
+	}
+	return c, true
+}
+
+func groupOf(p *Plan, wave int, group string) string {
+	return cmp.Or(group, fmt.Sprintf("%s-wave-%d", p.ID, wave))
 }
 
 // newPolicyChange is for the policy that makes the HTTP listener. It is set to Not

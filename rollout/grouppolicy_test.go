@@ -83,15 +83,18 @@ func TestInitiators(t *testing.T) {
 		"one lets everybody in over HTTP": {[]Observation{
 			host("192.0.2.1", []int{5986}, rule("5986", "192.0.2.1")), host("192.0.2.2", []int{5985, 5986}, rule("5986", "192.0.2.1"), rule("5985"))},
 			Initiators{Computers: 2, Can: 2, Open: 1, Scoped: 1}},
-		"a local subnet is anybody":            {[]Observation{host("192.0.2.1", []int{5986}, rule("5986", "LocalSubnet"))}, Initiators{Computers: 1, Can: 1, Scoped: 1}},
-		"an unread firewall is unknown":        {[]Observation{{HTTP: Door{Address: "192.0.2.1:5985"}}}, Initiators{Computers: 1, Unknown: 1}},
+		"a local subnet is anybody":     {[]Observation{host("192.0.2.1", []int{5986}, rule("5986", "LocalSubnet"))}, Initiators{Computers: 1, Can: 1, Scoped: 1}},
+		"an unread firewall is unknown": {[]Observation{{HTTP: Door{Address: "192.0.2.1:5985"}}}, Initiators{Computers: 1, Unknown: 1}},
+		"ranges of both families, which overlap": {[]Observation{
+			host("192.0.2.1", []int{5986}, rule("5986", "192.0.2.0/255.255.255.0", "192.0.2.200-192.0.3.10", "2001:db8::/64")), host("192.0.3.10", []int{5986}), host("192.0.3.11", []int{5986}),
+			host("[2001:db8::7]", []int{5986}), host("[2001:db8:1::7]", []int{5986}), host("10.0.0.1", []int{5986})}, Initiators{Computers: 6, Can: 3, Scoped: 6}},
 		"a host without a rule lets nobody in": {[]Observation{host("192.0.2.1", []int{5986})}, Initiators{Computers: 1, Scoped: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var n Initiators
 			for _, o := range tc.hosts {
-				n.Add(o)
+				n.Add(EntryOf(o))
 			}
 			n.Count()
 			n.sources, n.addresses = nil, nil
@@ -103,7 +106,7 @@ func TestInitiators(t *testing.T) {
 	off := host("192.0.2.1", []int{5986}, rule("5986", "192.0.2.9"))
 	off.Firewall.Value.Profiles[0].Enabled = false
 	var n Initiators
-	n.Add(off)
+	n.Add(EntryOf(off))
 	if n.Open != 1 {
 		t.Error("a firewall that is off lets everybody in")
 	}

@@ -57,6 +57,8 @@ type followed struct {
 	state *rollout.State
 	view  rollout.View
 	drawn time.Time
+	won   map[rollout.HostID]rollout.PolicyValue // of hosts that wait for Group Policy
+	asked time.Time                              // since when won is kept
 	rows  []rollout.HostView
 	rowed int64 // Seq of rows
 }
@@ -173,6 +175,9 @@ func (p *pages) Campaign(ctx context.Context, id rollout.CampaignID) (web.Campai
 	now := p.a.now()
 	if f.drawn.IsZero() || f.view.Seq != f.state.Seq || now.Sub(f.drawn) >= time.Second {
 		f.view, f.drawn = p.a.view(ctx, p.journal, f.plan, f.state), now
+		if err := p.addPolicies(ctx, f, now); err != nil {
+			return web.Campaign{}, err
+		}
 	}
 	head, err := p.journal.HashAt(ctx, id, f.state.Seq)
 	c := web.Campaign{View: f.view, Made: f.plan.Made, MadeBy: f.plan.MadeBy, Head: head}
@@ -186,6 +191,29 @@ func (p *pages) Campaign(ctx context.Context, id rollout.CampaignID) (web.Campai
 		c.Approvals = append(c.Approvals, web.Approval{Wave: i + 1, Name: w.Name, Needs: f.plan.Asks(i + 1), Waits: rollout.AwaitedApproval(f.plan, f.state, i+1, now), Given: slices.Clone(f.state.Waves[i].Approvals)})
 	}
 	return c, err
+}
+
+// wonAge is how long it is believed which policy object wins on a host before its observation is read again.
+const wonAge = time.Minute
+
+// addPolicies adds to the view what has to be changed in Group Policy.
+func (p *pages) addPolicies(ctx context.Context, f *followed, now time.Time) error {
+	if f.won == nil || now.Sub(f.asked) >= wonAge {
+		f.won, f.asked = map[rollout.HostID]rollout.PolicyValue{}, now
+	}
+	var failed error
+	f.view.Policies = rollout.PolicyChanges(f.plan, f.state, func(id rollout.HostID) rollout.PolicyValue {
+		v, known := f.won[id]
+		if !known {
+			var err error
+			if v, err = winnerOn(ctx, p.journal, id); err != nil && failed == nil {
+				failed = err
+			}
+			f.won[id] = v
+		}
+		return v
+	}, p.cfg.PolicyGroup)
+	return failed
 }
 
 func (p *pages) Rows(ctx context.Context, id rollout.CampaignID) ([]rollout.HostView, error) {
@@ -292,6 +320,16 @@ func (p *pages) chapter(ctx context.Context, id rollout.CampaignID, host rollout
 		return ch, false, nil
 	}
 	ch.Row = rollout.HostRow(f.plan, f.state, rollout.Planned{Host: rollout.Host{ID: host}})
+	if h.Outcome == rollout.AwaitPolicy {
+		var won rollout.PolicyValue
+		if won, err = winnerOn(ctx, p.journal, host); err != nil {
+			f.mu.Unlock()
+			return ch, false, err
+		}
+		if c, waits := rollout.PolicyChangeOf(f.plan, f.state, host, won, p.cfg.PolicyGroup); waits {
+			ch.Policy = &c
+		}
+	}
 	f.mu.Unlock()
 	for ev, err := range p.journal.HostEvents(ctx, id, host) {
 		if err != nil {

@@ -14,17 +14,23 @@ import (
 func (a *app) withPolicies(ctx context.Context, cfg Config, j *journal.Journal, plan *rollout.Plan, state *rollout.State, v rollout.View) (rollout.View, error) {
 	var failed error
 	v.Policies = rollout.PolicyChanges(plan, state, func(id rollout.HostID) rollout.PolicyValue {
-		r, ok, err := j.Host(ctx, id)
+		v, err := winnerOn(ctx, j, id)
 		if err != nil && failed == nil {
 			failed = err
 		}
-		if !ok || r.Observation == nil {
-			return rollout.PolicyValue{}
-		}
-		v, _ := r.Observation.WinnerOf("AllowAutoConfig")
 		return v
 	}, cfg.PolicyGroup)
 	return v, failed
+}
+
+// winnerOn is the policy that makes the HTTP listener of a host, by the host itself; empty when it does not say.
+func winnerOn(ctx context.Context, j *journal.Journal, id rollout.HostID) (rollout.PolicyValue, error) {
+	r, _, err := j.Host(ctx, id)
+	if err != nil || r.Observation == nil {
+		return rollout.PolicyValue{}, err
+	}
+	v, _ := r.Observation.WinnerOf("AllowAutoConfig")
+	return v, nil
 }
 
 // showPolicies prints what the campaign waits for in Group Policy.

@@ -171,7 +171,7 @@ func newCoverage(records []journal.Record, p rollout.Policy, now time.Time) cove
 			c.Clientele.Add(r.Host.ID, rollout.Census{}, p, now)
 		} else {
 			c.Clientele.Add(r.Host.ID, r.Observation.Census.Value, p, now)
-			c.Initiators.Add(*r.Observation)
+			c.Initiators.Add(rollout.EntryOf(*r.Observation))
 		}
 		row := covered{Host: r.Host.ID, OU: r.Host.OU, Class: class, Why: r.Problem}
 		if r.Observation != nil {

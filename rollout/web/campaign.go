@@ -17,6 +17,8 @@ const (
 	shownFlight   = 12
 	shownEvents   = 15
 	shownRoster   = 25
+	shownPolicies = 20
+	shownForGroup = 200 // computers that a group has to be given
 )
 
 type campaignPage struct {
@@ -28,6 +30,7 @@ type campaignPage struct {
 	Troubles []rollout.HostView
 	Left     []rollout.LeftOut
 	AllLeft  int
+	Policies []policyCard
 	Changes  []rollout.Change // in the directory since the plan was made
 	MoreNew  int              // of them
 	Events   []rollout.Event
@@ -41,6 +44,22 @@ type campaignPage struct {
 type part struct {
 	Name, Title string
 	N, X, Width int
+}
+
+// policyCard is what a person has to change in Group Policy.
+type policyCard struct {
+	Change    rollout.PolicyChange
+	Computers []rollout.HostID // the first of them
+	More      int
+	Link      string // to all of them
+}
+
+func policyCards(c Campaign) (cards []policyCard) {
+	for _, p := range c.Policies[:min(shownPolicies, len(c.Policies))] {
+		n := min(shownForGroup, len(p.Computers))
+		cards = append(cards, policyCard{p, p.Computers[:n], len(p.Computers) - n, fmt.Sprintf("/campaign/%s/hosts?status=%s&wave=%d", c.Campaign, rollout.AwaitPolicy, p.Wave)})
+	}
+	return cards
 }
 
 // waveCard is a wave on the board.
@@ -144,7 +163,7 @@ func (s *server) showCampaign(w http.ResponseWriter, r *http.Request, status int
 		s.fail(w, r, err)
 		return
 	}
-	p := campaignPage{Campaign: c, Now: s.Now(), Said: saidText[said], Refused: refused, Told: toldOf(c)}
+	p := campaignPage{Campaign: c, Now: s.Now(), Said: saidText[said], Refused: refused, Told: toldOf(c), Policies: policyCards(c)}
 	for _, v := range c.Waves {
 		card := cardOf(v)
 		for _, a := range c.Approvals {

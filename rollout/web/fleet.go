@@ -23,6 +23,7 @@ type fleet struct {
 	kinds  []kind // findings by kind, those that block first
 	series []rollout.CoveragePoint
 	days   []daysLeft
+	starts rollout.Initiators
 	made   time.Time
 }
 
@@ -251,7 +252,14 @@ func newFleet(hosts []*rollout.Summary, now time.Time) *fleet {
 			}
 		}
 		countKinds(kinds, s)
+		switch {
+		case s.Entry != nil:
+			f.starts.Add(*s.Entry)
+		case s.Observed:
+			f.starts.Add(rollout.Entry{Unread: true})
+		}
 	}
+	f.starts.Count()
 	for key, byValue := range groups {
 		f.dims[key] = sortGroups(byValue)
 	}

@@ -24,6 +24,7 @@ type query struct {
 	Cert    string // key of a bucket
 	Client  string // address that was connected over HTTP
 	Posture string // a check that is not fulfilled; with ? before it, one that is not known
+	Starts  string // who can start a connection to it: everybody, some, unknown
 	Sort    string // host, class, seen, expires
 	Down    bool
 	Page    int
@@ -31,11 +32,11 @@ type query struct {
 
 // filters are the parameters that narrow a list, with their titles.
 var filters = []struct{ Key, Title string }{{"class", "class"}, {"ou", "OU"}, {"site", "site"}, {"os", "system"}, {"role", "role"}, {"zone", "zone"},
-	{"finding", "finding"}, {"cert", "certificate"}, {"client", "HTTP client"}, {"posture", "posture"}}
+	{"finding", "finding"}, {"cert", "certificate"}, {"client", "HTTP client"}, {"posture", "posture"}, {"starts", "lets in"}}
 
 func parseQuery(v url.Values) query {
 	q := query{Q: strings.ToLower(strings.TrimSpace(v.Get("q"))), Class: v.Get("class"), Dim: map[string]string{}, Finding: v.Get("finding"),
-		Cert: v.Get("cert"), Client: v.Get("client"), Posture: v.Get("posture"), Sort: v.Get("sort"), Page: 1}
+		Cert: v.Get("cert"), Client: v.Get("client"), Posture: v.Get("posture"), Starts: v.Get("starts"), Sort: v.Get("sort"), Page: 1}
 	for _, d := range dimensions {
 		if s := v.Get(d.Key); s != "" {
 			q.Dim[d.Key] = s
@@ -114,7 +115,20 @@ func (q query) fits(s *rollout.Summary, now time.Time) bool {
 			return false
 		}
 	}
-	return q.fitsPosture(s) && (q.Client == "" || slices.Contains(s.Clients, q.Client))
+	return q.fitsPosture(s) && (q.Starts == "" || q.Starts == startsOf(s)) && (q.Client == "" || slices.Contains(s.Clients, q.Client))
+}
+
+// startsOf is who can start a connection to the host; empty: nobody has looked.
+func startsOf(s *rollout.Summary) string {
+	switch {
+	case !s.Observed:
+		return ""
+	case s.Entry == nil || s.Entry.Unread:
+		return "unknown"
+	case s.Entry.Open():
+		return "everybody"
+	}
+	return "some"
 }
 
 func (q query) fitsPosture(s *rollout.Summary) bool {

@@ -18,7 +18,7 @@ type metrics struct {
 	s *server
 
 	up, hosts, blocked, newest, clients                        *prometheus.Desc
-	certificates, nextEnd                                      *prometheus.Desc
+	certificates, nextEnd, initiators, entry                   *prometheus.Desc
 	done, planned, inFlight, failures, limit, status, troubles *prometheus.Desc
 }
 
@@ -35,6 +35,8 @@ func (s *server) newMetrics() (http.Handler, func(http.Handler) http.Handler) {
 		clients:      d("http_clients", "Addresses that still use HTTP, as last seen."),
 		certificates: d("certificates", "HTTPS listeners by the days that their certificate is still valid.", "left"),
 		nextEnd:      d("certificate_next_expiry_timestamp_seconds", "When the next certificate of an HTTPS listener ends."),
+		initiators:   d("initiators", "Computers that can start a remote connection to some host, by its firewall rules."),
+		entry:        d("hosts_by_entry", "Hosts that were looked at by whom they let in: everybody, some or unknown.", "entry"),
 		planned:      d("campaign_hosts", "Hosts of the plan.", "campaign"),
 		done:         d("campaign_hosts_done", "Hosts that reached the goal.", "campaign"),
 		inFlight:     d("campaign_in_flight", "Hosts that are being worked on.", "campaign"),
@@ -62,7 +64,7 @@ func (s *server) newMetrics() (http.Handler, func(http.Handler) http.Handler) {
 }
 
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.up, m.hosts, m.blocked, m.newest, m.clients, m.certificates, m.nextEnd, m.done, m.planned, m.inFlight, m.failures, m.limit, m.status, m.troubles} {
+	for _, d := range []*prometheus.Desc{m.up, m.hosts, m.blocked, m.newest, m.clients, m.certificates, m.nextEnd, m.initiators, m.entry, m.done, m.planned, m.inFlight, m.failures, m.limit, m.status, m.troubles} {
 		ch <- d
 	}
 }
@@ -100,6 +102,10 @@ func (m *metrics) fleet(ctx context.Context, f *fleet, gauge func(*prometheus.De
 	}
 	for _, d := range f.days {
 		gauge(m.certificates, float64(d.Hosts), d.Key)
+	}
+	gauge(m.initiators, float64(f.starts.Can))
+	for entry, hosts := range map[string]int{"everybody": f.starts.Open, "some": f.starts.Scoped, "unknown": f.starts.Unknown} {
+		gauge(m.entry, float64(hosts), entry)
 	}
 	if !f.total.Newest.IsZero() {
 		gauge(m.newest, float64(f.total.Newest.Unix()))

@@ -27,6 +27,7 @@ type overviewPage struct {
 	Clients   []Client
 	AllClient int
 	Words     string // of the census
+	Starts    rollout.Initiators
 	Dims      []dimView
 }
 
@@ -46,7 +47,7 @@ func (s *server) overview(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	p := overviewPage{Now: s.Now(), Total: f.total, Chart: newChart(f.series), Days: f.days}
+	p := overviewPage{Now: s.Now(), Total: f.total, Chart: newChart(f.series), Days: f.days, Starts: f.starts}
 	if p.Date = r.URL.Query().Get("at"); p.Date != "" {
 		s.pastCoverage(r.Context(), &p)
 	}

@@ -62,6 +62,9 @@ func (c canned) Campaigns(context.Context) ([]rollout.CampaignID, error) {
 	return []rollout.CampaignID{"spring"}, c.err
 }
 
+var hostilePolicy = rollout.PolicyChange{Wave: 1, GPO: hostile, Links: []string{hostile}, File: hostile, Path: hostile, Setting: hostile, Key: hostile, Now: hostile, Want: hostile,
+	Group: hostile, Computers: []rollout.HostID{hostile}, Do: []string{hostile}, Revert: []string{hostile}}
+
 func (c canned) Campaign(_ context.Context, id rollout.CampaignID) (Campaign, error) {
 	if id != "spring" {
 		return Campaign{}, &NotFoundError{"The campaign"}
@@ -71,6 +74,7 @@ func (c canned) Campaign(_ context.Context, id rollout.CampaignID) (Campaign, er
 		Waves:    []rollout.WaveView{{Number: 1, Name: hostile, Status: rollout.WaveWaiting, Hosts: 4, Limit: 2, Failed: 2, Why: hostile}},
 		Troubles: []rollout.HostView{{Host: hostile, Status: "failed", Reason: rollout.ReasonSelfSigned, Detail: hostile}},
 		Roster:   &rollout.Roster{Added: []rollout.Change{{Host: "joined.corp.example", Reason: rollout.ReasonAdded, Detail: hostile}}, Retired: []rollout.Change{{Host: hostile, OU: hostile, Reason: rollout.ReasonAccountGone, Detail: hostile}}, More: 7, Doubt: hostile},
+		Policies: []rollout.PolicyChange{hostilePolicy},
 		LeftOut:  []rollout.LeftOut{{Host: hostile, Reason: rollout.ReasonWrongHost, Detail: hostile}}}}, c.err
 }
 
@@ -101,7 +105,7 @@ func (c canned) Host(_ context.Context, id rollout.HostID) (Dossier, error) {
 	row := rollout.HostView{Host: id, Status: "done", Detail: hostile, Proof: &rollout.Proof{Wire: "AB", Listener: "AB", Bound: "AB", Issued: "AB", Chain: []string{hostile}, Answered: hostile, TLS: hostile}}
 	verdict := rollout.JudgePosture(o, rollout.PostureRules{})
 	return Dossier{Posture: &verdict, Host: rollout.Host{ID: id, OU: hostile, Roles: []rollout.Role{hostile}}, Class: rollout.ClassBoth, Observation: &o, Would: []string{hostile}, Findings: []rollout.Finding{{Reason: hostile, Detail: hostile, Waived: hostile}},
-		Rejected: []RejectedView{{"AB", hostile, hostile}}, Past: []Chapter{{Campaign: "spring", Row: row, Events: []rollout.Event{{Detail: hostile}},
+		Rejected: []RejectedView{{"AB", hostile, hostile}}, Past: []Chapter{{Campaign: "spring", Row: row, Policy: &hostilePolicy, Events: []rollout.Event{{Detail: hostile}},
 			Image: &rollout.BeforeImage{Listeners: []rollout.Listener{{Address: hostile}}, Bindings: []rollout.Binding{{Endpoint: hostile}}, Rules: []rollout.FirewallRule{{Name: hostile}}}}}}, c.err
 }
 

@@ -83,6 +83,7 @@ type Chapter struct {
 	Row      rollout.HostView
 	Events   []rollout.Event // the oldest first
 	Image    *rollout.BeforeImage
+	Policy   *rollout.PolicyChange // what it waits for in Group Policy; nil for nothing
 }
 
 // NotFoundError is something that is not there.
