@@ -122,12 +122,7 @@ func merge(spans []span) []span {
 }
 
 // Share is the part of the computers that can, in per cent.
-func (n Initiators) Share() int {
-	if n.Computers == 0 {
-		return 0
-	}
-	return n.Can * 100 / n.Computers
-}
+func (n Initiators) Share() int { return Percent(n.Can, n.Computers) }
 
 // Words is the count in a sentence.
 func (n Initiators) Words() string {

@@ -126,3 +126,25 @@ func FuzzRootSDDL(f *testing.F) {
 		}
 	})
 }
+
+func TestPostureTally(t *testing.T) {
+	t.Parallel()
+	first, second := PostureChecks()[0].ID, PostureChecks()[1].ID
+	var tally PostureTally
+	for _, s := range []*PostureSummary{{Score: 100}, nil, {Score: 50, Bad: []string{second}, Unknown: []string{first}}, {Score: 40, Bad: []string{second}}, {Score: 60, Bad: []string{first}}} {
+		tally.Add(s)
+	}
+	tally.Count()
+	if tally.Judged != 4 || tally.Not != 1 || tally.Mean != 62 || len(tally.Checks) != len(PostureChecks()) {
+		t.Errorf("%+v", tally)
+	}
+	worst := tally.Unfulfilled()
+	if len(worst) != 2 || worst[0].ID != second || worst[0].Bad != 2 || worst[0].OK != 2 || worst[1].ID != first || worst[1].Bad != 1 || worst[1].Unknown != 1 || worst[1].OK != 2 {
+		t.Errorf("%+v", worst)
+	}
+	none := PostureTally{}
+	none.Count()
+	if none.Mean != 0 || len(none.Unfulfilled()) != 0 {
+		t.Errorf("%+v", none)
+	}
+}

@@ -27,7 +27,7 @@ type Summary struct {
 	Findings    []SummaryFinding `json:"findings,omitempty"`
 	Clients     []string         `json:"clients,omitempty"` // who else was connected to the HTTP port
 	Posture     *PostureSummary  `json:"posture,omitempty"` // nil: not judged
-	Entry       *Entry           `json:"entry,omitempty"`   // nil: nobody was there, or an older program looked
+	Entry       *Entry           `json:"entry,omitempty"`   // nil: nobody or only an older program looked
 }
 
 // PostureSummary is a posture verdict as a list shows it.
@@ -98,9 +98,9 @@ func Summarize(h Host, problem string, o *Observation, p Policy, rules PostureRu
 	s.Certificate = httpsCert(*o)
 	if s.Observed {
 		s.Posture = JudgePosture(*o, rules).Summary()
-		e := EntryOf(*o)
-		s.Entry = &e
 	}
+	e := EntryOf(*o)
+	s.Entry = &e
 	for _, peer := range o.Peers.Value {
 		if peer.Port == p.HTTPPort && !peer.Self && !slices.Contains(p.Controllers, peer.Address) && !slices.Contains(s.Clients, peer.Address) {
 			s.Clients = append(s.Clients, peer.Address)

@@ -234,3 +234,19 @@ func (s *State) onlyLooksAgain(d Decision) bool {
 	return s.inFlight == 0 && len(d.Events) == 0 && len(d.Actions) > 0 &&
 		!slices.ContainsFunc(d.Actions, func(a Action) bool { return a.Kind == ActRestore || !s.Hosts[a.Host].later() })
 }
+
+// Percent is a share in whole numbers, rounded, but never 100 before all are there, and
+// never 0 when there is one.
+func Percent(n, of int) int {
+	if of == 0 {
+		return 0
+	}
+	p := (n*100 + of/2) / of
+	switch {
+	case p == 0 && n > 0:
+		return 1
+	case p >= 100 && n < of:
+		return 99
+	}
+	return p
+}

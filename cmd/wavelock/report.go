@@ -123,10 +123,11 @@ type coverage struct {
 
 	Clientele rollout.Clientele `json:"clientele"` // who still uses HTTP
 	// Initiators is how many computers can still start a remote connection.
-	Initiators rollout.Initiators `json:"initiators"`
-	Drift      []rollout.Drift    `json:"drift,omitempty"` // hosts that are not as they were left
-	OUs        []rollout.OUView   `json:"ous"`
-	Computers  []covered          `json:"computers"`
+	Initiators rollout.Initiators   `json:"initiators"`
+	Posture    rollout.PostureTally `json:"posture"`
+	Drift      []rollout.Drift      `json:"drift,omitempty"` // hosts that are not as they were left
+	OUs        []rollout.OUView     `json:"ous"`
+	Computers  []covered            `json:"computers"`
 }
 
 type covered struct {
@@ -151,7 +152,7 @@ func (c *coverage) counter(k rollout.Class) *int {
 	return &c.Unknown
 }
 
-func newCoverage(records []journal.Record, p rollout.Policy, now time.Time) coverage {
+func newCoverage(records []journal.Record, p rollout.Policy, rules rollout.PostureRules, now time.Time) coverage {
 	c := coverage{At: now, Hosts: len(records)}
 	ous := map[string]*rollout.OUView{}
 	for _, r := range records {
@@ -173,6 +174,11 @@ func newCoverage(records []journal.Record, p rollout.Policy, now time.Time) cove
 			c.Clientele.Add(r.Host.ID, r.Observation.Census.Value, p, now)
 			c.Initiators.Add(rollout.EntryOf(*r.Observation))
 		}
+		var posture *rollout.PostureSummary
+		if o := r.Observation; o != nil && o.Via != "" && r.Problem == "" {
+			posture = rollout.JudgePosture(*o, rules).Summary()
+		}
+		c.Posture.Add(posture)
 		row := covered{Host: r.Host.ID, OU: r.Host.OU, Class: class, Why: r.Problem}
 		if r.Observation != nil {
 			row.Seen = r.Observation.At
@@ -184,6 +190,7 @@ func newCoverage(records []journal.Record, p rollout.Policy, now time.Time) cove
 	}
 	c.Clientele.Sort()
 	c.Initiators.Count()
+	c.Posture.Count()
 	slices.SortFunc(c.OUs, func(a, b rollout.OUView) int { return cmp.Compare(a.OU, b.OU) })
 	return c
 }
@@ -201,7 +208,7 @@ func (a *app) report(ctx context.Context, cfg Config) error {
 	if len(records) == 0 {
 		return failWith(exitError, "run wavelock assess first", "no host is known yet")
 	}
-	c := newCoverage(records, cfg.Policy, a.now())
+	c := newCoverage(records, cfg.Policy, cfg.Posture, a.now())
 	if c.Drift, err = j.Drifts(ctx); err != nil {
 		return err
 	}
@@ -236,11 +243,27 @@ func (a *app) showCoverage(c coverage) error {
 		return err
 	}
 	if a.output == "table" && c.Hosts > 0 {
-		fmt.Fprintf(a.out, "\n%d of %d hosts (%d %%) answer over HTTPS only\n", c.HTTPSOnly, c.Hosts, c.HTTPSOnly*100/c.Hosts)
+		fmt.Fprintf(a.out, "\n%d of %d hosts (%d %%) answer over HTTPS only\n", c.HTTPSOnly, c.Hosts, rollout.Percent(c.HTTPSOnly, c.Hosts))
 		fmt.Fprintln(a.out, c.Initiators.Words())
+		if err := a.showPosture(c.Posture); err != nil {
+			return err
+		}
 		return a.showClientele(c.Clientele)
 	}
 	return nil
+}
+
+// showPosture prints what surrounds the listeners, the checks that most hosts fail first.
+func (a *app) showPosture(p rollout.PostureTally) error {
+	if p.Judged == 0 {
+		return nil
+	}
+	fmt.Fprintf(a.out, "\nPosture of %d hosts: %d of 100 on average\n\n", p.Judged, p.Mean)
+	t := table{head: []string{"CHECK", "NOT FULFILLED", "NOT KNOWN"}}
+	for _, c := range p.Unfulfilled() {
+		t.add(c.Title, c.Bad, c.Unknown)
+	}
+	return t.align(a.out)
 }
 
 func row(ou string, hosts int, classes map[rollout.Class]int) []any {

@@ -441,7 +441,7 @@ func TestQueriesWithoutEnd(t *testing.T) {
 func TestPercent(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][3]int{{0, 0, 0}, {0, 9, 0}, {1, 1000, 1}, {20000, 100004, 20}, {999, 1000, 99}, {1000, 1000, 100}, {1, 3, 33}, {2, 3, 67}} {
-		if got := percent(c[0], c[1]); got != c[2] {
+		if got := rollout.Percent(c[0], c[1]); got != c[2] {
 			t.Errorf("%d of %d are %d %%, want %d", c[0], c[1], got, c[2])
 		}
 	}

@@ -29,7 +29,7 @@ func parsePages() map[string]*template.Template {
 
 func funcs() template.FuncMap {
 	return template.FuncMap{
-		"percent": percent, "classes": rollout.Classes, "classTitle": classTitle,
+		"percent": rollout.Percent, "classes": rollout.Classes, "classTitle": classTitle,
 		"reason": func(r rollout.Reason) string { return r.Title() }, "hint": func(r rollout.Reason) string { return r.Hint() },
 		"asReason": func(s string) rollout.Reason { return rollout.Reason(s) },
 		"bars":     bars, "short": short, "num": num, "date": date, "when": when, "iso": stamp, "until": until, "ago": ago,
@@ -152,22 +152,6 @@ func classTitle(c rollout.Class) string {
 		return "No WinRM"
 	}
 	return "Unknown"
-}
-
-// percent is a share in whole numbers, rounded, but never 100 before all are there, and
-// never 0 when there is one.
-func percent(n, of int) int {
-	if of == 0 {
-		return 0
-	}
-	p := (n*100 + of/2) / of
-	switch {
-	case p == 0 && n > 0:
-		return 1
-	case p >= 100 && n < of:
-		return 99
-	}
-	return p
 }
 
 // bar is one part of a coverage bar, in thousandths of its width.

@@ -121,7 +121,7 @@ func (q query) fits(s *rollout.Summary, now time.Time) bool {
 // startsOf is who can start a connection to the host; empty: nobody has looked.
 func startsOf(s *rollout.Summary) string {
 	switch {
-	case !s.Observed:
+	case s.Entry == nil && !s.Observed:
 		return ""
 	case s.Entry == nil || s.Entry.Unread:
 		return "unknown"

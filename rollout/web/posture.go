@@ -8,18 +8,9 @@ import (
 	"wavelock/rollout"
 )
 
-// postureRow is one check over the fleet.
-type postureRow struct {
-	rollout.PostureCheck
-	OK, Bad, Unknown int
-}
-
 // postureFleet is the posture of all hosts that were looked at.
 type postureFleet struct {
-	Rows    []postureRow
-	Judged  int
-	Not     int // hosts that were not
-	Mean    int
+	rollout.PostureTally
 	Buckets []scoreBucket
 	Most    int
 	Formula string
@@ -42,32 +33,18 @@ func postureCheck(id string) rollout.PostureCheck {
 
 func newPostureFleet(hosts []*rollout.Summary) postureFleet {
 	p := postureFleet{Formula: rollout.PostureFormula, Buckets: []scoreBucket{{Title: "90 to 100"}, {Title: "75 to 89"}, {Title: "50 to 74"}, {Title: "25 to 49"}, {Title: "under 25"}}}
-	bad, unknown, sum := map[string]int{}, map[string]int{}, 0
 	for _, h := range hosts {
-		s := h.Posture
-		if s == nil {
-			p.Not++
-			continue
-		}
-		p.Judged++
-		sum += s.Score
-		p.Buckets[scoreRank(s.Score)].Hosts++
-		for _, id := range s.Bad {
-			bad[id]++
-		}
-		for _, id := range s.Unknown {
-			unknown[id]++
+		p.Add(h.Posture)
+		if h.Posture != nil {
+			p.Buckets[scoreRank(h.Posture.Score)].Hosts++
 		}
 	}
-	if p.Judged > 0 {
-		p.Mean = sum / p.Judged
-	}
+	p.Count()
 	for _, b := range p.Buckets {
 		p.Most = max(p.Most, b.Hosts)
 	}
-	for _, c := range rollout.PostureChecks() {
+	for _, c := range p.Checks {
 		p.Weights += c.Weight
-		p.Rows = append(p.Rows, postureRow{c, p.Judged - bad[c.ID] - unknown[c.ID], bad[c.ID], unknown[c.ID]})
 	}
 	return p
 }
