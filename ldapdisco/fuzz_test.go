@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
@@ -198,6 +199,24 @@ func FuzzLike(f *testing.F) {
 		}
 		if v := substrings(pattern); v == "" || strings.ContainsAny(v, "()?") {
 			t.Errorf("the pattern %q is the filter value %q", pattern, v)
+		}
+	})
+}
+
+// FuzzDN: names of the directory become places that are shown and compared.
+func FuzzDN(f *testing.F) {
+	for _, dn := range []string{"OU=Web,OU=Servers,DC=corp,DC=example", `OU=a\,b/c,DC=corp`, "cn=x+ou=y,DC=d", `OU=\`, "OU=#0403", "DC=a\\00b"} {
+		f.Add(dn)
+	}
+	f.Fuzz(func(t *testing.T, dn string) {
+		if name := canonical(dn) + firstName(dn); !utf8.ValidString(name) {
+			t.Errorf("%q is written %q", dn, name)
+		}
+		if parent := parentDN(dn); len(parent) > len(dn) {
+			t.Errorf("the parent of %q is %q", dn, parent)
+		}
+		if top := topmost([]string{dn, dn, parentDN(dn)}); len(top) == 0 {
+			t.Errorf("nothing is left of %q", dn)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // command runs a program for each message. Exit 0 is a yes, any other a no; what it says first is the reason.
@@ -70,7 +71,7 @@ func (l *limited) first() string { return firstLine(string(l.b)) }
 func firstLine(text string) string {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f {
+			if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) { // U+009B, U+202E and the like, too
 				return ' '
 			}
 			return r
