@@ -27,10 +27,20 @@ type sqliteConn interface {
 // over, and compiling one costs more than running it.
 type connector struct {
 	name   string
-	driver *sqlite.Driver
+	driver driver.Driver
 }
 
-func openKeeping(name string) *sql.DB { return sql.OpenDB(connector{name, &sqlite.Driver{}}) }
+func openKeeping(name string) *sql.DB { return sql.OpenDB(connector{name, registered()}) }
+
+// registered is the driver that everybody else in this process has, with the functions that were added to it.
+func registered() driver.Driver {
+	db, err := sql.Open("sqlite", "") // opens nothing
+	if err != nil {
+		return &sqlite.Driver{}
+	}
+	defer db.Close()
+	return db.Driver()
+}
 
 func (c connector) Driver() driver.Driver { return c.driver }
 

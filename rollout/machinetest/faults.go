@@ -52,7 +52,7 @@ var Faults = []struct {
 	{GPOListener, "the HTTP listener comes from Group Policy: it carries Source=GPO and cannot be deleted"},
 	{HTTPClient, "somebody else keeps a connection to 5985 open"},
 	{WrongCertificate, "http.sys presents another certificate than the one it is bound to"},
-	{CutHTTPS, "as soon as HTTP is gone, the network drops everything to 5986, established connections too"},
+	{CutHTTPS, "as soon as HTTP is gone, the network drops everything to 5986, established connections too, until the fault is over or HTTP is back"},
 	{ResetAfterDelete, "the connection is reset after a listener was deleted, before the answer"},
 	{RebootOnDelete, "the computer restarts when the HTTP listener is deleted, before the answer"},
 	{PortOpenLie, "after the HTTP listener is deleted, Enumerate says so, but 5985 still answers"},
@@ -94,6 +94,10 @@ func (h *Host) Set(faults ...Fault) {
 			h.reg.SetText(policyKey, "IPv6Filter", "*")
 		case FirewallStopped:
 			h.services["mpssvc"] = "Stopped"
+		case CutHTTPS:
+			if h.doors["HTTP"] == nil && !h.has(Off) {
+				h.cutOff()
+			}
 		case Off:
 			h.shut()
 		}
@@ -113,6 +117,8 @@ func (h *Host) Clear(f Fault) {
 		h.reload()
 	case FirewallStopped:
 		delete(h.services, "mpssvc")
+	case CutHTTPS:
+		h.cut = false
 	case Off:
 		h.reload()
 	}
