@@ -56,6 +56,7 @@ type boundary struct {
 	name   string
 	when   string // in SQL
 	closed bool   // HTTP is gone and the undo, too: HTTPS is the only door
+	before bool   // nothing was armed yet in the action
 }
 
 // eventIs finds an event by what its body has.
@@ -82,7 +83,7 @@ func boundaries(t *testing.T, file string) (all []boundary) {
 		t.Fatal(err)
 	}
 	defer rows.Close()
-	disarmed, times := false, map[string]int{}
+	armed, disarmed, times := false, false, map[string]int{}
 	for rows.Next() {
 		var body []byte
 		var e rollout.Event
@@ -100,9 +101,10 @@ func boundaries(t *testing.T, file string) (all []boundary) {
 				if times[name] == 2 {
 					is += " AND 1 < (SELECT count(*) FROM event e WHERE " + eventIs("e.body", e) + ")"
 				}
-				all = append(all, boundary{fmt.Sprint(name, " ", times[name]), is, disarmed})
+				all = append(all, boundary{fmt.Sprint(name, " ", times[name]), is, disarmed, !armed})
 			}
 		}
+		armed = e.Kind != rollout.EvAction && (armed || e.Step == rollout.StepArm)
 		disarmed = disarmed || e.Action == rollout.ActClose && e.Step == rollout.StepDisarm
 	}
 	if err := rows.Err(); err != nil {
@@ -115,7 +117,8 @@ func boundaries(t *testing.T, file string) (all []boundary) {
 // kills the controller at each boundary between two steps. Then 5986 is cut for as long
 // as HTTP is gone, and nobody comes: the computer has to open itself to us within
 // undo_after and a minute. Then the network is mended and the same command goes on: the
-// computer ends closed or as it was.
+// computer ends closed or as it was. Of the boundaries at which nothing is armed yet a
+// third is tried; all: WAVELOCK_MATRIX=all.
 func TestKilledAtEveryStepBoundary(t *testing.T) {
 	t.Parallel()
 	const most = 36
@@ -142,6 +145,9 @@ func TestKilledAtEveryStepBoundary(t *testing.T) {
 		t.Fatalf("%d boundaries", len(all))
 	}
 	for i, b := range all {
+		if b.before && i%3 != 0 && os.Getenv("WAVELOCK_MATRIX") != "all" {
+			continue
+		}
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			cell(t, l, shared, names[i+1]).killedAt(t, b)
