@@ -106,7 +106,7 @@ var reasons = map[Reason]reasonText{
 	ReasonSoaking:               {"HTTP is narrowed to us, and it is watched who is turned away", "nothing to do: the listener goes when the time is over and nobody was turned away"},
 	ReasonTurnedAway:            {"somebody was turned away at the HTTP port", "move that client to HTTPS (port 5986, -UseSSL) first; the host was opened to it again"},
 	ReasonNotSoaked:             {"the brown-out was not seen to its end", "the policy asks for one; resume the campaign or plan the host again"},
-	ReasonUndoNotArmed:          {"the undo could not be armed", "HTTP was not touched; check the task scheduler and the registry on the host"},
+	ReasonUndoNotArmed:          {"the undo could not be armed", "HTTP was not touched; does the task scheduler start tasks on the host (a task of ours has to run before we rely on it), and may the account write the registry?"},
 	ReasonOtherCampaign:         {"somebody else's campaign is in the middle of this host", "another controller armed the undo on it: let that campaign end, or wavelock restore HOST --from-host; it is looked at again by itself"},
 	ReasonNoDropLog:             {"the host does not log what its firewall drops", "a brown-out would see nobody: log dropped packets (netsh advfirewall set domainprofile logging droppedconnections enable, or Group Policy), or waive this finding by name and wait for complaints"},
 	ReasonUndoFired:             {"the host undid the change by itself", "HTTPS was not confirmed in time; find out what cut it before trying again"},

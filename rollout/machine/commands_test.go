@@ -105,7 +105,7 @@ func TestGoldenTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"undo.xml": undoXML(10*time.Minute, 5985), "rebind.xml": rebindXML(10*time.Minute, 5985, 5986, testBack, false), "rebind-last-resort.xml": rebindXML(10*time.Minute, 5985, 5986, testBack, true), "enroll.xml": enroll} {
+	for name, text := range map[string]string{"undo.xml": undoXML(10*time.Minute, 5985), "rebind.xml": rebindXML(10*time.Minute, 5985, 5986, testBack, false), "rebind-last-resort.xml": rebindXML(10*time.Minute, 5985, 5986, testBack, true), "enroll.xml": enroll, "rehearsal.xml": rehearsalXML()} {
 		if err := xml.Unmarshal([]byte(text), new(struct{ XMLName xml.Name })); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -78,6 +78,8 @@ type Machine struct {
 	// confirmed is the HTTPS session on which HTTP was proved to be gone or narrowed:
 	// the only one that may take the undo away.
 	confirmed *wsman.Session
+
+	rehearsed bool // the host's scheduler was seen to start a task
 	seen      rollout.Observation
 	wire      []*x509.Certificate // what the HTTPS port presented at the last look; nothing of it is verified
 	requests  int                 // of sessions that are closed

@@ -189,8 +189,8 @@ func TestWholeWay(t *testing.T) {
 		t.Errorf("tasks are left: %v", names)
 	}
 	t.Logf("%d HTTP requests from first contact to https-only, the computer counted %d", requests, b.win.Requests())
-	if n := b.win.Requests(); n > 80 {
-		t.Errorf("%d HTTP requests, the budget is 80", n)
+	if n := b.win.Requests(); n > 86 {
+		t.Errorf("%d HTTP requests, the budget is 86", n)
 	}
 	b.want(rollout.ActSecure, rollout.Passed) // again is harmless
 	b.want(rollout.ActClose, rollout.Passed)
@@ -250,6 +250,26 @@ func TestFaults(t *testing.T) {
 				t.Errorf("ended %s (%s: %s), want %s (%s); steps %v", end.Outcome, end.Reason, end.Detail, c.outcome, c.reason, steps)
 			}
 		})
+	}
+}
+
+// A scheduler that takes tasks and starts none would not start the undo: nothing is taken away.
+func TestNothingIsTakenAwayWhereTasksDoNotFire(t *testing.T) {
+	t.Parallel()
+	b := quiet(t, time.Hour)
+	b.timeout(time.Second)
+	b.win.Set(machinetest.TaskDead)
+	for _, act := range []rollout.ActionKind{rollout.ActQuiesce, rollout.ActClose} {
+		if act == rollout.ActClose {
+			b.policy.Quiesce = 0
+		}
+		end, steps, _ := b.do(act)
+		if end.Outcome != rollout.Failed || end.Reason != rollout.ReasonUndoNotArmed || !b.win.HTTPOpen() || len(b.blockRules()) > 0 {
+			t.Errorf("%s ended %s (%s: %s) after %v; HTTP %v, rules %v", act, end.Outcome, end.Reason, end.Detail, steps, b.win.HTTPOpen(), b.blockRules())
+		}
+		if tasks := b.win.TaskNames(); len(tasks) > 0 {
+			t.Errorf("%v stay", tasks)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	taskFolder    = `\wavelock\`
 	undoTask      = "undo"
 	enrollTask    = "enroll"
+	rehearsalTask = "rehearsal"
 
 	taskRunning   = 0x41301
 	taskNotYetRun = 0x41303
@@ -197,6 +198,9 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 	if err := m.undoRests(ctx, d, step); err != nil {
 		return rollout.Result{}, err
 	}
+	if err := m.rehearse(ctx, d, step); err != nil {
+		return rollout.Result{}, err
+	}
 	if _, err := d.must(ctx, line); err != nil {
 		return rollout.Result{}, err
 	}
@@ -350,7 +354,7 @@ func (m *Machine) putBack(ctx context.Context, step rollout.Step) (rollout.Resul
 		}
 	}
 	errs := []error{m.restoreHTTPS(ctx, d, step.Image)}
-	for _, task := range []string{undoTask, enrollTask} {
+	for _, task := range []string{undoTask, enrollTask, rehearsalTask} {
 		errs = append(errs, deleteTask(ctx, d.session, task))
 	}
 	// The exit code of a rule or key that is not there is no error; what stays is seen by the next inspection.
