@@ -10,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"wavelock/rollout"
 	"wavelock/rollout/lab"
 )
 
@@ -44,6 +45,7 @@ func TestScenarios(t *testing.T) {
 			"exits": cmdExits, "lab": cmdLab, "break": cmdBreak, "mend": cmdMend, "rewrite": cmdRewrite, "meddle": cmdMeddle,
 			"tries": cmdTries, "reboot": cmdReboot, "door": cmdDoor, "books": cmdBooks, "turned-away": cmdTurnedAway,
 			"visit": cmdVisit, "leave": cmdLeave, "await-text": cmdAwaitText, "secretless": cmdSecretless,
+			"rebind": cmdRebind, "dies": cmdDies, "lives": cmdLives, "let-in": cmdLetIn, "drift-plan": cmdDriftPlan, "is-killed": cmdIsKilled, "delete-journal": cmdDeleteJournal,
 		},
 	})
 }
@@ -79,5 +81,67 @@ func cmdTries(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) > 0, "tries PROGRAM [ARG...]")
 	if err := ts.Exec(args[0], args[1:]...); err != nil {
 		ts.Logf("%v", err)
+	}
+}
+
+// dies DIR ACTION STEP has whoever is about to begin that step, or to end the action where STEP is "settled", killed.
+func cmdDies(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "dies DIR ACTION STEP|settled")
+	e := rollout.Event{Kind: rollout.EvStepOpen, Action: rollout.ActionKind(args[1]), Step: rollout.StepKind(args[2])}
+	if args[2] == string(rollout.EvSettled) {
+		e.Kind, e.Step = rollout.EvSettled, ""
+	}
+	ts.Check(dieWhen(ts.MkAbs(filepath.Join(args[0], "wavelock.db")), eventIs("new.body", e)))
+}
+
+// lives DIR ends that.
+func cmdLives(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "lives DIR")
+	ts.Check(liveOn(ts.MkAbs(filepath.Join(args[0], "wavelock.db"))))
+}
+
+// is-killed PROGRAM [ARG...] runs a program that has to be killed.
+func cmdIsKilled(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) > 0, "is-killed PROGRAM [ARG...]")
+	if err := ts.Exec(args[0], args[1:]...); err == nil || !strings.Contains(err.Error(), "killed") {
+		ts.Fatalf("it is not killed: %v", err)
+	}
+}
+
+// let-in DIR HOST PORT waits until a stranger gets in there, for as long as an undo may take and a minute.
+func cmdLetIn(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 3, "let-in DIR HOST PORT")
+	port, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	for begun := time.Now(); time.Since(begun) < 68*time.Second; time.Sleep(50 * time.Millisecond) {
+		if wsmanAnswers(labOf(ts, args[0]), args[1], port, stranger) {
+			ts.Logf("a stranger gets in after %v", time.Since(begun).Round(time.Millisecond))
+			return
+		}
+	}
+	ts.Fatalf("%s lets no stranger in on %d", args[1], port)
+}
+
+// drift-plan NAME GOAL sets a variable to the name of the campaign that drift has opened.
+func cmdDriftPlan(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "drift-plan NAME GOAL")
+	files, err := filepath.Glob(ts.MkAbs("drift-" + args[1] + "-*.json"))
+	ts.Check(err)
+	if len(files) != 1 {
+		ts.Fatalf("there are the plans %v", files)
+	}
+	ts.Setenv(args[0], strings.TrimSuffix(filepath.Base(files[0]), ".json"))
+}
+
+// delete-journal DIR deletes the database with whatever lies beside it.
+func cmdDeleteJournal(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 1, "delete-journal DIR")
+	files, err := filepath.Glob(ts.MkAbs(filepath.Join(args[0], "wavelock.db*")))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("there is no database in %s", args[0])
+	}
+	for _, f := range files {
+		ts.Check(os.Remove(f))
 	}
 }
