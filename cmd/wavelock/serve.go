@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,6 +66,9 @@ func (a *app) serve(ctx context.Context, cfg Config) error {
 		scheme, l = "https", tls.NewListener(l, door.tls)
 	}
 	a.progress("the dashboard is on %s://%s/", scheme, l.Addr())
+	if err := tellManager(ctx, "READY=1"); err != nil {
+		a.serveLog().Warn("systemd could not be told", "err", err)
+	}
 	if cfg.Observe.Every > 0 {
 		look, err := a.newStanding(cfg, j)
 		if err != nil {
@@ -78,6 +83,21 @@ func (a *app) serve(ctx context.Context, cfg Config) error {
 		}()
 	}
 	return serveHTTP(ctx, l, a.dashboard(ctx, cfg, j, door))
+}
+
+// tellManager tells systemd how we are, if it started us (sd_notify(3)).
+func tellManager(ctx context.Context, state string) error {
+	address := os.Getenv("NOTIFY_SOCKET")
+	if address == "" {
+		return nil
+	}
+	c, err := (&net.Dialer{}).DialContext(ctx, "unixgram", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = io.WriteString(c, state)
+	return err
 }
 
 // serveHTTP serves until ctx ends.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
+
+	"wavelock/rollout/journal"
 )
 
 func newService(a *app) *cobra.Command {
@@ -45,21 +48,53 @@ func (a *app) definition(user string) (*service.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &service.Config{Name: serviceName, DisplayName: "wavelock", Description: "wavelock: compliance dashboard of WinRM over HTTPS",
-		UserName: user, Executable: exe, Arguments: []string{"service", "run", "--quiet", "--config", file}, WorkingDirectory: filepath.Dir(file)}
-	d.Option = service.KeyValue{"SystemdScript": unit(d), "DelayedAutoStart": true, "OnFailure": "restart", "OnFailureDelayDuration": "60s"}
-	return d, nil
+	return &service.Config{Name: serviceName, DisplayName: "wavelock", Description: "wavelock: compliance dashboard of WinRM over HTTPS",
+		UserName: user, Executable: exe, Arguments: []string{"service", "run", "--quiet", "--config", file}, WorkingDirectory: filepath.Dir(file),
+		Option: service.KeyValue{"DelayedAutoStart": true, "OnFailure": "restart", "OnFailureDelayDuration": "60s"}}, nil
 }
 
-// unit is the systemd unit. It may write beside the configuration and nowhere else.
-func unit(d *service.Config) string {
-	words := []string{strconv.Quote(d.Executable)}
-	for _, arg := range d.Arguments {
-		words = append(words, strconv.Quote(strings.ReplaceAll(arg, "%", "%%")))
+// hardening is what systemd keeps the service from. Programs of hooks run inside of it, too: memory that is written and
+// then executed is left to them, since the runtimes of some are made of it.
+const hardening = `UMask=0077
+LimitCORE=0
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateMounts=yes
+ProtectSystem=strict
+ProtectHome=read-only
+ProtectProc=invisible
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RemoveIPC=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+`
+
+// unit is the systemd unit. It may write in the folder, if there is one, and nowhere else.
+func unit(d *service.Config, folder string) string {
+	var words []string
+	for _, word := range append([]string{d.Executable}, d.Arguments...) {
+		words = append(words, unitWord(word))
 	}
-	user := ""
+	user, write := "", ""
 	if d.UserName != "" {
 		user = "User=" + d.UserName + "\n"
+	}
+	if folder != "" {
+		write = "ReadWritePaths=" + unitWord(folder) + "\n"
 	}
 	return `[Unit]
 Description=` + d.Description + `
@@ -68,26 +103,25 @@ Wants=network-online.target
 After=network-online.target
 
 [Service]
+Type=notify
 ` + user + `ExecStart=` + strings.Join(words, " ") + `
 Restart=on-failure
 RestartSec=60
-UMask=0077
-NoNewPrivileges=yes
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectSystem=strict
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectControlGroups=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictSUIDSGID=yes
-LockPersonality=yes
-CapabilityBoundingSet=
-ReadWritePaths=` + strconv.Quote(d.WorkingDirectory) + `
-
+` + hardening + write + `
 [Install]
 WantedBy=multi-user.target
 `
+}
+
+// unitWord is a word as systemd.syntax(7) wants it; a percent sign would name something.
+func unitWord(s string) string { return strconv.Quote(strings.ReplaceAll(s, "%", "%%")) }
+
+// writes is the folder that the service writes to: that of the database, if it is a file.
+func (c Config) writes() string {
+	if journal.Shared(c.Database) {
+		return ""
+	}
+	return filepath.Dir(c.database())
 }
 
 func newServiceInstall(a *app) *cobra.Command {
@@ -98,17 +132,20 @@ func newServiceInstall(a *app) *cobra.Command {
 		Short:   "Install the service; it starts with the system",
 		Example: "  wavelock service install --user wavelock\n  wavelock service install --print > wavelock.service",
 		RunE: func(*cobra.Command, []string) error {
-			if _, err := loadConfig(a.config); err != nil {
+			cfg, err := loadConfig(a.config)
+			if err != nil {
 				return err
 			}
 			d, err := a.definition(user)
 			if err != nil {
 				return err
 			}
+			text := unit(d, cfg.writes())
 			if show {
-				_, err := fmt.Fprint(a.out, unit(d))
+				_, err := fmt.Fprint(a.out, text)
 				return err
 			}
+			d.Option["SystemdScript"] = text
 			return a.manage(d, "install")
 		},
 	}
@@ -169,44 +206,74 @@ func newServiceRun(a *app) *cobra.Command {
 		Use: "run", Args: exactly(), Hidden: true,
 		Short: "Serve, as the system's service manager wants it", Example: "  wavelock service run --config /etc/wavelock/wavelock.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(a.config)
-			if err != nil {
-				return err
+			serve := func(ctx context.Context) error {
+				cfg, err := loadConfig(a.config)
+				if err != nil {
+					return err
+				}
+				return a.serve(ctx, cfg)
+			}
+			if runtime.GOOS != "windows" || service.Interactive() {
+				return serve(c.Context()) // systemd speaks in signals, which main hears
 			}
 			d, err := a.definition("")
 			if err != nil {
 				return err
 			}
-			if runtime.GOOS != "windows" || service.Interactive() {
-				return a.serve(c.Context(), cfg) // systemd speaks in signals, which main hears
-			}
-			p := &daemon{serve: func(ctx context.Context) error { return a.serve(ctx, cfg) }}
+			p := &daemon{serve: serve, die: os.Exit}
 			s, err := service.New(p, d)
 			if err != nil {
 				return fmt.Errorf("meet the service manager: %w", err)
 			}
-			return errors.Join(s.Run(), p.err)
+			if log, err := s.SystemLogger(nil); err == nil { // else nobody could be told
+				a.err = eventLog{log}
+				p.log = a.err
+			}
+			return s.Run()
 		},
 	}
+}
+
+// eventLog takes what a service says to the event log of Windows, where nobody sees its standard error.
+type eventLog struct{ to service.Logger }
+
+func (l eventLog) Write(b []byte) (int, error) {
+	line, say := strings.TrimSpace(string(b)), l.to.Info
+	switch {
+	case strings.Contains(line, "level=ERROR"), strings.HasPrefix(line, "wavelock: error:"):
+		say = l.to.Error
+	case strings.Contains(line, "level=WARN"), strings.HasPrefix(line, "wavelock: warning:"):
+		say = l.to.Warning
+	}
+	if err := say(line); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // daemon is the service to kardianos/service: Start must not block, Stop waits.
 type daemon struct {
 	serve func(context.Context) error
+	die   func(code int)
+	log   io.Writer // nil: nobody reads
 	stop  context.CancelFunc
 	done  chan struct{}
-	err   error // of serve, once done is closed
 }
 
 var _ service.Interface = (*daemon)(nil)
 
-func (p *daemon) Start(s service.Service) error {
+func (p *daemon) Start(service.Service) error {
 	ctx, cancel := context.WithCancel(context.Background()) // a service has no caller
 	p.stop, p.done = cancel, make(chan struct{})
 	go func() {
 		defer close(p.done)
-		if p.err = p.serve(ctx); p.err != nil && ctx.Err() == nil {
-			_ = s.Stop() // it cannot serve: the manager is to know, and to try again
+		if err := p.serve(ctx); err != nil && ctx.Err() == nil {
+			if p.log != nil {
+				tell(p.log, err)
+			}
+			// The manager starts again what ended unasked, and not what said that it has stopped; an account without
+			// rights over services could not ask to be stopped anyway.
+			p.die(exitCode(err))
 		}
 	}()
 	return nil
