@@ -20,7 +20,8 @@
 // One host's way, with the steps of each action:
 //
 //	secure   inspect ▶ save-image ▶ enroll ▶ listen-https ▶ allow-https ▶ prove-https
-//	close    inspect ▶ prove-https ▶ arm-undo ▶ remove-http ▶ prove-closed ▶ disarm-undo
+//	quiesce  inspect ▶ prove-https ▶ arm-undo ▶ narrow-http ▶ prove-narrow ▶ disarm-undo ▶ soaks   if the policy has it
+//	close    inspect ▶ prove-https ▶ arm-undo ▶ remove-http ▶ prove-closed ▶ disarm-undo ▶ widen-http if it was narrowed
 //	renew    inspect ▶ enroll ▶ arm-undo ▶ listen-https ▶ prove-closed ▶ disarm-undo ▶ prove-https
 //	restore  inspect ▶ put-back ▶ inspect
 //
@@ -30,6 +31,7 @@
 //	          deferred     unreachable before anything was written; later, outside the budget
 //	          await-policy Group Policy owns HTTP; the policy has to change first
 //	          pending      the CA has not decided
+//	          soaking      HTTP is narrowed, and it is watched who is turned away
 //	          failed       counted; restored if anything had been written
 //	          unknown      counted; nothing new starts until a restore has found out
 //	          restored     back at the before-image

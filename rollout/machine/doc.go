@@ -11,6 +11,8 @@
 //	\wavelock\undo                   the undo, a scheduled task as SYSTEM
 //	\wavelock\enroll                 the one-shot certificate request, deleted at once
 //	wavelock-https-5986              the firewall rule
+//	wavelock-block-5985              the firewall rule of the brown-out
+//	...\systemprofile\wavelock       certreq's request and answer, where requests are relayed; deleted at once
 //
 // and the listeners and the certificate that all of this is for.
 //
