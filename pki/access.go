@@ -7,6 +7,8 @@ import (
 
 // The rights of [MS-ADTS] 5.1.3.2 that matter on a template, and the generic ones.
 const (
+	rightReadData      = 0x00000001 // of a file, [MS-DTYP] 2.4.3
+	rightGenericRead   = 0x80000000
 	rightWriteProperty = 0x00000020
 	rightControlAccess = 0x00000100
 	rightWriteDAC      = 0x00040000

@@ -75,6 +75,7 @@ var checks = []check{
 	forwardsOverHTTPS, // its collector cannot lose HTTP before
 	noDSC,             // whoever pushes its configuration comes over HTTP
 	noCluster,         // cluster-aware updating needs the HTTP rule
+	keyReadable,       // forwarding over HTTPS by certificate would fail
 	notManaged,        // Server Manager comes over HTTP
 	hyperV,            // what manages it may come over HTTP
 	scvmm,

@@ -47,6 +47,18 @@ func collects(o *Observation, subscriptions ...Subscription) {
 	o.Uses = Saw(Uses{Subscriptions: subscriptions})
 }
 
+// showsKey has the host log on to an event collector with certificates of these keys.
+func showsKey(keys ...ClientKey) func(*Host, *Observation, *Policy) {
+	return func(_ *Host, o *Observation, _ *Policy) {
+		o.Uses = Saw(Uses{Forwards: []Forwarding{{Server: "wec1.corp.example", Port: 5986, HTTPS: true, ByCertificate: true}}})
+		o.ClientKeys = Saw(keys)
+	}
+}
+
+func keyOf(acl string) ClientKey {
+	return ClientKey{Thumbprint: "A0", Subject: "CN=web1.corp.example", ACL: acl}
+}
+
 // revokes lets the CA take a certificate back that the listener has, or another.
 func revokes(bound bool) func(*Host, *Observation, *Policy) {
 	return func(_ *Host, o *Observation, _ *Policy) {
@@ -263,6 +275,23 @@ var examinedHosts = map[string]examined{
 		func(h *Host, _ *Observation, _ *Policy) { h.Collectors = []HostID{"wec1.corp.example"} },
 		func(_ *Host, o *Observation, _ *Policy) { // it is the collector
 			o.Uses.Value.Subscriptions = []Subscription{{Enabled: true, Fetches: true, Sources: []string{"web2.corp.example"}}}
+		}},
+	"a key that NETWORK SERVICE may not read": {ReasonKeyNotReadable, nil, showsKey(keyOf("D:PAI(A;;GAGR;;;BA)(A;;GAGR;;;SY)")), showsKey(keyOf("D:PAI(A;;GAGR;;;BA)(A;;0x80120089;;;NS)"))},
+	"one key of two that it may not read": {ReasonKeyNotReadable, nil, showsKey(keyOf("D:(A;;GR;;;NS)"), keyOf("D:(A;;GA;;;SY)")), func(_ *Host, o *Observation, _ *Policy) { // Kerberos needs no key
+		showsKey(keyOf("D:(A;;GA;;;SY)"))(nil, o, nil)
+		o.Uses.Value.Forwards[0].ByCertificate = false
+	}},
+	"a key of which nobody says who may read it": {ReasonKeyNotReadable, nil, showsKey(ClientKey{Thumbprint: "A0", Why: "certutil printed nothing"}), showsKey(keyOf("D:(A;;GA;;;WD)"))},
+	"a key whose list is broken":                 {ReasonKeyNotReadable, nil, showsKey(keyOf("D:(A;;")), nil},
+	"no certificate to show":                     {ReasonKeyNotReadable, nil, showsKey(), nil},
+	"keys that were not read": {ReasonKeyNotReadable, nil,
+		func(_ *Host, o *Observation, _ *Policy) {
+			showsKey()(nil, o, nil)
+			o.ClientKeys = Unseen[[]ClientKey]("it took too long")
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			showsKey()(nil, o, nil)
+			o.ClientKeys = Unseen[[]ClientKey](NotAsked)
 		}},
 	"a computer that Server Manager manages from another": {ReasonServerManager, nil,
 		func(h *Host, _ *Observation, _ *Policy) { h.ManagedFrom = []HostID{"admin1.corp.example"} },

@@ -49,6 +49,7 @@ type Observation struct {
 	Admins       Seen[[]Administrator]   `json:"admins"`                // not read in a brief inspection
 	Uses         Seen[Uses]              `json:"uses"`                  // of WinRM, by other programs
 	ServerLists  Seen[ServerLists]       `json:"server_lists,omitzero"` // of Server Manager; not read in a brief inspection
+	ClientKeys   Seen[[]ClientKey]       `json:"client_keys,omitzero"`  // for event forwarding; read where it needs one, and not in a brief inspection
 	PolicyValues Seen[[]PolicyValue]     `json:"policy_values"`         // that win for WinRM; read where a policy sets any
 	Posture      Seen[Posture]           `json:"posture,omitzero"`      // not read in a brief inspection
 	Undo         Seen[Undo]              `json:"undo"`

@@ -142,6 +142,9 @@ func (o Observation) Remember(older Observation) Observation {
 	if !o.ServerLists.Known && o.ServerLists.Why == NotAsked {
 		o.ServerLists = older.ServerLists
 	}
+	if !o.ClientKeys.Known && o.ClientKeys.Why == NotAsked {
+		o.ClientKeys = older.ClientKeys
+	}
 	values := slices.Clone(o.PolicyValues.Value)
 	for i, v := range values { // what the directory has of the objects is not on the host
 		if old, ok := older.WinnerOf(v.Name); ok && v.Object == nil && old.ID != "" && old.ID == v.ID {

@@ -93,12 +93,13 @@ func TestWhatWasNotReadIsNotFulfilled(t *testing.T) {
 func TestABriefLookForgetsNothing(t *testing.T) {
 	t.Parallel()
 	before := exemplary()
-	brief := Observation{Admins: Unseen[[]Administrator](NotAsked), Posture: Unseen[Posture](NotAsked)}
-	if o := brief.Remember(before); !o.Posture.Known || !o.Admins.Known {
+	before.ServerLists, before.ClientKeys = Saw(ServerLists{}), Saw([]ClientKey{})
+	brief := Observation{Admins: Unseen[[]Administrator](NotAsked), Posture: Unseen[Posture](NotAsked), ServerLists: Unseen[ServerLists](NotAsked), ClientKeys: Unseen[[]ClientKey](NotAsked)}
+	if o := brief.Remember(before); !o.Posture.Known || !o.Admins.Known || !o.ServerLists.Known || !o.ClientKeys.Known {
 		t.Errorf("forgotten: %+v", o)
 	}
-	denied := Observation{Admins: Unseen[[]Administrator]("access denied"), Posture: Unseen[Posture]("access denied")}
-	if o := denied.Remember(before); o.Posture.Known || o.Admins.Known {
+	denied := Observation{Admins: Unseen[[]Administrator]("access denied"), Posture: Unseen[Posture]("access denied"), ServerLists: Unseen[ServerLists]("access denied"), ClientKeys: Unseen[[]ClientKey]("access denied")}
+	if o := denied.Remember(before); o.Posture.Known || o.Admins.Known || o.ServerLists.Known || o.ClientKeys.Known {
 		t.Error("what could not be read is taken from before")
 	}
 }

@@ -36,6 +36,7 @@ const (
 	ReasonRuleWidened           Reason = "rule-widened"
 	ReasonEventSource           Reason = "event-source"
 	ReasonForwardsHTTP          Reason = "event-forwarding-http"
+	ReasonKeyNotReadable        Reason = "key-not-readable"
 	ReasonServerManager         Reason = "server-manager"
 	ReasonDSC                   Reason = "dsc-in-use"
 	ReasonHyperV                Reason = "hyper-v-host"

@@ -27,6 +27,14 @@ type Subscription struct {
 	Sources []string `json:"sources,omitempty"` // full names of the computers, in lower case
 }
 
+// ClientKey is the private key of a certificate that a computer may log on to a collector with.
+type ClientKey struct {
+	Thumbprint pki.Thumbprint `json:"thumbprint"`
+	Subject    string         `json:"subject"`
+	ACL        string         `json:"acl,omitempty"` // who may use it, SDDL
+	Why        string         `json:"why,omitempty"` // why that is not known
+}
+
 // Forwarding is a collector that the host sends its events to, as the policy "Configure
 // target Subscription Manager" has it: Server=http://wec1.corp.example:5985/wsman/SubscriptionManager/WEC,Refresh=60.
 type Forwarding struct {

@@ -182,6 +182,21 @@ func reportLine() string {
 		section, list, listMark, maxList, tooLarge)
 }
 
+// keysLine reads the certificates of CAs that event forwarding names, from the stores that may have them, and who may use
+// the keys of certificates. certutil prints that as SDDL in a line of its own, whatever the language; see clientKeys.
+func keysLine(cas, certs []pki.Thumbprint) string {
+	var parts []string
+	for _, ca := range cas {
+		for _, store := range caStores {
+			parts = append(parts, fmt.Sprintf(`echo %s& reg query "HKLM\SOFTWARE\Microsoft\%s\Certificates\%s" 2>nul`, section, store, ca))
+		}
+	}
+	for _, c := range certs {
+		parts = append(parts, fmt.Sprintf(`echo %s& certutil -v -silent -store My %s 2>nul | findstr /r /c:"^ *[OGD]:"`, section, c))
+	}
+	return strings.Join(parts, " & ")
+}
+
 // plainArgument refuses what is syntax to cmd.exe. Escaping it would be possible
 // outside of quotes only, and nothing that is needed contains any of it.
 func plainArgument(s string) error {

@@ -55,6 +55,7 @@ func everyLine(t testing.TB) []namedLine {
 	lines := []namedLine{
 		{"inspect", bulkQuery(bulkKeys)},
 		{"inspect: posture, and the lists of Server Manager", reportLine()},
+		{"inspect: the keys of event forwarding", keysLine([]pki.Thumbprint{issuer}, []pki.Thumbprint{testBack, testBack})},
 		{"inspect: the firewall's log", dropsLine(`%systemroot%\system32\LogFiles\Firewall\pfirewall.log`, 5985)},
 		{"inspect: a log with blanks in its name", dropsLine(`D:\fire wall\log 1.txt`, 5985)},
 		{"save-image", saveLine},

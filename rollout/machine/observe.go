@@ -172,7 +172,9 @@ func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation, bri
 	task, taskErr := readTask(ctx, d.session)
 	m.readRegistry(ctx, d, o, task, taskErr)
 	o.Posture, o.ServerLists = rollout.Unseen[rollout.Posture](rollout.NotAsked), rollout.Unseen[rollout.ServerLists](rollout.NotAsked)
+	o.ClientKeys = rollout.Unseen[[]rollout.ClientKey](rollout.NotAsked)
 	if !brief { // last, since it opens files of users, who could keep it waiting
+		part(&o.ClientKeys, func() ([]rollout.ClientKey, error) { return m.readClientKeys(ctx, d, *o) })
 		m.readReport(ctx, d, o)
 	}
 }

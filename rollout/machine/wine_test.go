@@ -124,7 +124,7 @@ func TestWine(t *testing.T) {
 
 // everyLine runs all lines and the undo's actions with probes in the place of the programs.
 func (w *wine) everyLine(t *testing.T) {
-	w.probe(t, "reg", "netsh", "certreq", "findstr", "netstat", "schtasks", "net", "sc")
+	w.probe(t, "reg", "netsh", "certreq", "findstr", "netstat", "schtasks", "net", "sc", "certutil")
 	lines := everyLine(t)
 	for _, undo := range []struct{ name, text string }{
 		{"undo", undoXML(time.Minute, 5985)},

@@ -118,6 +118,8 @@ func progCertutil(x *execution, rest string) int {
 	}
 	in, ok := x.h.files[files[0]]
 	switch {
+	case verb == "-store":
+		return x.certutilStore(args, files)
 	case !ok:
 		return hresult(0x80070002)
 	case verb == "-hashfile":

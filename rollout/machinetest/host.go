@@ -80,6 +80,7 @@ type Host struct {
 	lying      *door            // 5985 after PortOpenLie
 	shared     *door            // 5985 after PortShared
 	keys       map[string]crypto.Signer
+	keyACL     string           // who may use them, SDDL; empty: nothing says
 	tasks      map[string]*task // by lower-case path
 	actionTime time.Duration    // of each action of a task
 	files      map[string][]byte
@@ -129,7 +130,7 @@ func New(cfg Config) *Host {
 		cfg.NewKey = func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 	}
 	name, _, _ := strings.Cut(cfg.FQDN, ".")
-	h := &Host{cfg: cfg, doors: map[string]*door{}, keys: map[string]crypto.Signer{}, tasks: map[string]*task{}, files: map[string][]byte{},
+	h := &Host{cfg: cfg, doors: map[string]*door{}, keys: map[string]crypto.Signer{}, keyACL: keyACL, tasks: map[string]*task{}, files: map[string][]byte{},
 		shells: map[string]*shell{}, pulls: map[string][]object{}, services: map[string]string{}, connected: map[net.Conn]int{},
 		acceptor: &logontest.Host{Directory: cfg.Directory, NetBIOSName: strings.ToUpper(name), DNSName: cfg.FQDN, Keytab: cfg.Keytab}}
 	h.furnish()

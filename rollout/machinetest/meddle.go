@@ -46,6 +46,14 @@ var meddlings = map[string]func(*Host){
 	"forward-https": func(h *Host) {
 		h.reg.SetText(forwardingKey, "1", "Server=HTTPS://web01.corp.example:5986/wsman/SubscriptionManager/WEC,Refresh=60")
 	},
+	// A policy sends them there over HTTPS, with a certificate that some CA has issued.
+	"forward-by-certificate": func(h *Host) {
+		h.reg.SetText(forwardingKey, "1", "Server=https://web01.corp.example:5986/wsman/SubscriptionManager/WEC,Refresh=60,IssuerCA="+strings.Repeat("5A", 20))
+	},
+	// Somebody gives NETWORK SERVICE the right to read the keys of this computer.
+	"grant-keys": func(h *Host) { h.keyACL = grantedACL },
+	// The keys of this computer are where nobody has a list of who may use them.
+	"hide-keys": func(h *Host) { h.keyACL = "" },
 	// Somebody puts web01 into Server Manager's list on this computer.
 	"manage-servers": func(h *Host) { h.serverList(`c:\users\ann\`, h.cfg.FQDN, "web01.corp.example") },
 	// Somebody starts Server Manager on this computer, which puts the computer into the list.
@@ -97,7 +105,7 @@ var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 
 // Meddle does something to the computer that nobody here asked for: enable-remoting,
 // link-policy, drop-https, widen-rule, collect-events, forward-http, forward-https,
-// manage-servers, manage-itself, manage-too-many, configure, disable-tasks, arm-elsewhere or rename.
+// forward-by-certificate, grant-keys, hide-keys, manage-servers, manage-itself, manage-too-many, configure, disable-tasks, arm-elsewhere or rename.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {
