@@ -327,6 +327,7 @@ func (x *execution) start(name, rest string) int {
 	base := strings.ToLower(name[strings.LastIndexAny(name, `\/`)+1:])
 	base = strings.TrimSuffix(base, ".exe")
 	if p, ok := programs[base]; ok && (base != "powershell" || x.h.cfg.Release.Shell != "") {
+		defer x.translated(base)()
 		return p(x, rest)
 	}
 	x.err.WriteString("'" + name + "' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")

@@ -35,6 +35,7 @@ const (
 	DiskFull         Fault = "disk-full"
 	FirewallStopped  Fault = "firewall-stopped"
 	Localised        Fault = "localised"
+	Japanese         Fault = "localised-japanese"
 )
 
 // Faults documents every switch.
@@ -66,6 +67,7 @@ var Faults = []struct {
 	{DiskFull, "nothing more can be written to the registry, to task files or to the certificate store"},
 	{FirewallStopped, "the service mpssvc is stopped, and netsh fails"},
 	{Localised, "programs speak German"},
+	{Japanese, "programs speak Japanese"},
 	{RuleIgnored, "netsh says that it added the rule, and did not"},
 }
 

@@ -208,10 +208,13 @@ var everyFault = map[Fault]felt{
 		return codeFor(`netsh advfirewall firewall add rule name="x" dir=in action=allow protocol=TCP localport=5986`)(t, h) + " " +
 			client{t: t, h: h}.list(nsWMI+"root/cimv2/*", "select State from Win32_Service where Name='mpssvc'")[0].text("State")
 	}, "0x0 Running", "0x1 Stopped"},
-	Localised: {func(t *testing.T, h *Host) string {
-		return strings.TrimSpace(client{t: t, h: h}.cmd(`reg query HKLM\SOFTWARE\nothing`).stderr)
-	}, "ERROR: " + regNotFound, "FEHLER: Der Vorgang konnte nicht ausgef\u00fchrt werden."},
+	Localised:   {regSays, "ERROR: " + regNotFound, "FEHLER: Der angegebene Registrierungsschl\u00fcssel bzw. Wert wurde nicht gefunden."},
+	Japanese:    {regSays, "ERROR: " + regNotFound, "\u30a8\u30e9\u30fc: \u6307\u5b9a\u3055\u308c\u305f\u30ec\u30b8\u30b9\u30c8\u30ea \u30ad\u30fc\u307e\u305f\u306f\u5024\u304c\u898b\u3064\u304b\u308a\u307e\u305b\u3093\u3067\u3057\u305f"},
 	RuleIgnored: {codeFor(`netsh advfirewall firewall add rule name="x" dir=in action=allow protocol=TCP localport=5986 && reg query "HKLM\` + firewallKey + `\FirewallRules" | findstr /l /c:"Name=x|"`), "0x0", "0x1"},
+}
+
+func regSays(t *testing.T, h *Host) string {
+	return strings.TrimSpace(client{t: t, h: h}.cmd(`reg query HKLM\SOFTWARE\nothing`).stderr)
 }
 
 func TestEveryFaultIsFelt(t *testing.T) {

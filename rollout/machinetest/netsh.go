@@ -68,7 +68,7 @@ func progNetsh(x *execution, rest string) int {
 		return 1
 	}
 	if n == 0 {
-		x.out.WriteString(map[bool]string{false: "\r\nNo rules match the specified criteria.\r\n", true: "\r\nEs wurden keine Regeln gefunden, die mit den angegebenen Kriterien \u00fcbereinstimmen.\r\n"}[x.h.has(Localised)])
+		x.out.WriteString("\r\nNo rules match the specified criteria.\r\n")
 		return 1
 	}
 	x.h.writes.Add(1)

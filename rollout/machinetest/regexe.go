@@ -9,10 +9,6 @@ import (
 const done = "The operation completed successfully.\r\n\r\n"
 
 func (x *execution) regFails(why string) int {
-	if x.h.has(Localised) {
-		x.err.WriteString("FEHLER: Der Vorgang konnte nicht ausgef\u00fchrt werden.\r\n")
-		return 1
-	}
 	x.err.WriteString("ERROR: " + why + "\r\n")
 	return 1
 }
