@@ -206,7 +206,7 @@ func advice(d dossier) []explanation {
 	for _, f := range d.Findings {
 		add(string(f.Reason))
 	}
-	if n := len(d.Past); n > 0 {
+	if n := len(d.Past); n > 0 && d.Past[n-1].Row.Status != string(rollout.Unknown) { // of which the state says how it goes on
 		add(string(d.Past[n-1].Row.Reason))
 	}
 	return all

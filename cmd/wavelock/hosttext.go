@@ -12,6 +12,7 @@ import (
 func (d dossier) text(now time.Time) string {
 	var b strings.Builder
 	d.who(&b)
+	d.standing(&b, now)
 	d.seen(&b, now)
 	if len(d.Findings) > 0 {
 		b.WriteString("\nWHAT STANDS IN ITS WAY\n")
@@ -23,7 +24,7 @@ func (d dossier) text(now time.Time) string {
 			fmt.Fprintf(&b, "  %s (%s)\n%s\n", f.Reason, mark, fold(f.Detail, 78, "      "))
 		}
 	}
-	b.WriteString("\nWHAT WOULD HAPPEN\n")
+	b.WriteString("\nWHAT A NEW PLAN WOULD DO\n")
 	for _, w := range d.Would {
 		b.WriteString(fold(w, 78, "  ") + "\n")
 	}
@@ -39,7 +40,7 @@ func (d dossier) text(now time.Time) string {
 
 func (d dossier) who(b *strings.Builder) {
 	h := d.Record.Host
-	fmt.Fprintf(b, "%s is %s\n", printable(string(h.ID)), d.class())
+	fmt.Fprintf(b, "%s is %s: %s\n", printable(string(h.ID)), d.class(), classMeaning[d.class()])
 	for _, p := range []struct{ name, value string }{
 		{"account", h.Account}, {"OU", h.OU}, {"site", h.Site}, {"zone", string(h.Zone)}, {"system", h.OS}, {"roles", joined(h.Roles)}, {"cluster", h.Cluster}, {"problem", d.Record.Problem},
 	} {
@@ -78,9 +79,7 @@ func (d dossier) seen(b *strings.Builder, now time.Time) {
 	if c := d.Fit.Certificate; c != nil {
 		fmt.Fprintf(b, "  %-12s %s fit, valid until %s, %s\n", "certificate", c.Thumbprint.Short(), c.NotAfter.Format(time.DateOnly), printable(c.Issuer))
 	}
-	for _, r := range d.Fit.Rejected {
-		fmt.Fprintf(b, "  %-12s %s %s: %s\n", "certificate", r.Thumbprint.Short(), r.Code, printable(r.Detail))
-	}
+	unfit(b, d.Fit.Rejected)
 	for _, p := range o.Peers.Value {
 		if !p.Self {
 			fmt.Fprintf(b, "  %-12s %s on %d\n", "client", printable(p.Address), p.Port)

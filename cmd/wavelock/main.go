@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"wavelock/rollout"
 )
@@ -30,10 +31,12 @@ func endBySignal(cancel context.CancelFunc) {
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
-	<-signals
+	first := <-signals
 	cancel()
+	at := time.Now()
 	for s := range signals {
-		if s != syscall.SIGHUP { // a terminal that closes may say so twice
+		said := s == syscall.SIGHUP || s == syscall.SIGTERM && s == first && time.Since(at) < time.Second
+		if !said { // programs say it to the process and to its group
 			break
 		}
 	}
