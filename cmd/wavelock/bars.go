@@ -50,11 +50,17 @@ func (p pace) words(v rollout.View) string {
 func (f frame) rows() []string {
 	v, most := f.view, max(40, min(f.width, 120))-1
 	head := fmt.Sprintf("%s is %s: %d of %s done, %d in flight, %d of %d failures", v.Campaign, v.Status, v.Done, plural(v.Hosts, "host"), v.InFlight, v.Failures, v.Limit)
-	rows := []string{f.paint(statusColor(v.Status), cut(head, most))}
+	var rows []string
+	for i, line := range twoLines(head, most) {
+		if i == 0 {
+			line = strings.TrimPrefix(line, "  ")
+		}
+		rows = append(rows, f.paint(statusColor(v.Status), line))
+	}
 	if words := f.pace.words(v); words != "" {
 		rows = append(rows, cut("  "+words, most))
 	}
-	barWidth := max(10, min(40, most-58))
+	barWidth := max(min(10, most-33), min(40, most-58))
 	for _, w := range v.Waves {
 		left := fmt.Sprintf("%3d %s ", w.Number, padded(cut(w.Name, 9), 9))
 		right := fmt.Sprintf(" %4d/%-4d %-7s %s", w.Done, w.Hosts, w.Status, waveNote(w))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,6 +145,9 @@ func (a *app) inquire(o *initOptions) error {
 	f, ok := a.in.(*os.File)
 	asking := ok && term.IsTerminal(int(f.Fd()))
 	in := bufio.NewReader(a.in)
+	if asking {
+		fmt.Fprintln(a.err, "What is in brackets is taken for an empty answer. Ctrl-C leaves; nothing is written before the end.")
+	}
 	for _, q := range questions {
 		if *q.to != "" || q.given {
 			continue
@@ -154,15 +158,22 @@ func (a *app) inquire(o *initOptions) error {
 			}
 			continue
 		}
-		answer, err := question(a.err, in, q.text, q.guess)
-		if err != nil {
-			return err
+		if q.to == &o.User {
+			q.guess = o.ownAccount() // the domain is known by now
 		}
-		if q.to == &o.PasswordFile && answer != "" && !exists(answer) { // it may be the password itself: it is not repeated
-			return failWith(exitUsage, "leave it empty to be asked for the password when it is needed", "there is no such file with a password")
-		}
-		if *q.to = answer; q.needed && answer == "" {
-			return failWith(exitUsage, "nothing was written", "the %s is needed", q.text)
+		for done := false; !done; {
+			answer, err := question(a.err, in, q.text, q.guess)
+			if err != nil {
+				return err
+			}
+			switch {
+			case q.needed && answer == "":
+				fmt.Fprintln(a.err, "this one is needed")
+			case q.to == &o.PasswordFile && answer != "" && !exists(answer): // it may be the password itself: it is not repeated
+				fmt.Fprintln(a.err, "there is no such file; leave it empty to be asked for the password when it is needed")
+			default:
+				*q.to, done = answer, true
+			}
 		}
 	}
 	return nil
@@ -183,6 +194,19 @@ func question(w io.Writer, in *bufio.Reader, text, guess string) (string, error)
 	return line, nil
 }
 
+// ownAccount is who is at the terminal, in the domain that is set up; administrators of this computer alone are nobody there.
+func (o *initOptions) ownAccount() string {
+	name := person()
+	if strings.Contains(name, `\`) { // Windows says it as a whole
+		return name
+	}
+	domain := cmp.Or(o.Domain, ownDomain())
+	if name == "root" || name == "unknown" || domain == "" {
+		return ""
+	}
+	return name + "@" + domain
+}
+
 // ownDomain is the domain of this computer, as far as it is known here.
 func ownDomain() string {
 	if d := os.Getenv("USERDNSDOMAIN"); d != "" {
@@ -193,7 +217,24 @@ func ownDomain() string {
 		return ""
 	}
 	_, domain, _ := strings.Cut(name, ".")
+	if domain == "" {
+		return searchedDomain("/etc/resolv.conf")
+	}
 	return domain
+}
+
+// searchedDomain is the first domain in which the system looks for short names.
+func searchedDomain(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "" // as on Windows
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if w := strings.Fields(line); len(w) > 1 && (w[0] == "search" || w[0] == "domain") && strings.Contains(w[1], ".") {
+			return strings.ToLower(strings.TrimSuffix(w[1], "."))
+		}
+	}
+	return ""
 }
 
 // config is what the answers make. Paths stay as they were given: they are
