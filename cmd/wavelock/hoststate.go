@@ -58,7 +58,7 @@ func unfit(b *strings.Builder, rejected []pki.Rejection) {
 	var order []string
 	by := map[string][]string{}
 	for _, r := range rejected {
-		code := string(r.Code)
+		code := r.Code
 		if by[code] == nil {
 			order = append(order, code)
 		}
@@ -70,7 +70,7 @@ func unfit(b *strings.Builder, rejected []pki.Rejection) {
 		}
 	}
 	for _, r := range rejected {
-		if len(by[string(r.Code)]) == 1 {
+		if len(by[r.Code]) == 1 {
 			fmt.Fprintf(b, "  %-12s %s %s: %s\n", "unfit", r.Thumbprint.Short(), r.Code, printable(r.Detail))
 		}
 	}
