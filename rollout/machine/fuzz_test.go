@@ -97,7 +97,9 @@ func FuzzRegistryAnswer(f *testing.F) {
 		part(`SOFTWARE\Microsoft\SystemCertificates\MY\Certificates\AA`, "    Blob    REG_BINARY    20000000010000000000\r\n") +
 		part(`SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo\0.0.0.0:5986`, "    SslCertHash    REG_BINARY    AABB\r\n    AppId    REG_BINARY    00112233445566778899AABBCCDDEEFF\r\n") +
 		part(`SOFTWARE\Policies\Microsoft\Windows\WinRM\Service`, "    AllowAutoConfig    REG_DWORD    0x1\r\n    IPv4Filter    REG_SZ    *\r\n") +
-		part(`SOFTWARE\wavelock\before`, "    image    REG_SZ    {\"host\":\"h\"}\r\n"))
+		part(`SOFTWARE\wavelock\before`, "    image    REG_SZ    {\"host\":\"h\"}\r\n") +
+		part(subscriptionsKey+`\Logons`, "    Enabled    REG_DWORD    0x1\r\n") + part(forwardingKey, "    1    REG_SZ    Server=http://wec1:5985/wsman,Refresh=60\r\n") +
+		part(nameKey+`\ComputerName`, "    ComputerName    REG_SZ    WEB09\r\n"))
 	f.Add(strings.Repeat(section+"\r\n", len(bulkKeys)))
 	m := &Machine{cfg: Config{HTTPPort: 5985, HTTPSPort: 5986}}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -118,6 +120,11 @@ func FuzzRegistryAnswer(f *testing.F) {
 		bindings(parts[3])
 		winRMPolicy(parts[4])
 		image(parts[5])
+		for _, f := range uses(parts[6], parts[7], parts[8], "").Forwards {
+			if (f.Server == "") == (f.Unclear == "") {
+				t.Fatalf("%+v", f)
+			}
+		}
 		for _, p := range fw.Profiles {
 			if checkLogPath(p.DropLog) == nil && strings.ContainsAny(p.DropLog, "\"&|<>^\r\n") {
 				t.Fatalf("the log's path %q is syntax", p.DropLog)
