@@ -29,19 +29,20 @@ func configuredLine() string {
 func uses(subscriptions, forwarding, names []regKey, text string) rollout.Uses {
 	u := rollout.Uses{Rename: pendingName(names), DSC: strings.Contains(text, configured), Forwards: forwards(forwarding)}
 	at := map[string]int{}
+	const above = subscriptionsKey + `\`
 	for _, k := range subscriptions {
-		name, below, ok := strings.Cut(strings.TrimPrefix(strings.ToLower(k.path), strings.ToLower(subscriptionsKey)+`\`), `\`)
-		if strings.EqualFold(k.path, subscriptionsKey) {
+		if len(k.path) <= len(above) || !strings.EqualFold(k.path[:len(above)], above) {
 			continue
 		}
-		i, known := at[name]
+		name, below, ok := strings.Cut(k.path[len(above):], `\`)
+		i, known := at[strings.ToLower(name)]
 		if !known {
 			i = len(u.Subscriptions)
-			at[name] = i
-			u.Subscriptions = append(u.Subscriptions, rollout.Subscription{Name: strings.Clone(k.path[len(subscriptionsKey)+1:][:len(name)]), Enabled: true})
+			at[strings.ToLower(name)] = i
+			u.Subscriptions = append(u.Subscriptions, rollout.Subscription{Name: strings.Clone(name), Enabled: true})
 		}
 		s := &u.Subscriptions[i]
-		if source, is := strings.CutPrefix(below, `eventsources\`); ok && is && !strings.Contains(source, `\`) {
+		if source, is := strings.CutPrefix(strings.ToLower(below), `eventsources\`); ok && is && !strings.Contains(source, `\`) {
 			s.Sources = append(s.Sources, strings.Clone(source))
 			continue
 		}
