@@ -9,6 +9,7 @@
 //	HKLM\SOFTWARE\wavelock\before    the before-image, and a copy of the listeners
 //	HKLM\SOFTWARE\wavelock\undo      the listener that the armed undo copies back, and the one of its last resort
 //	\wavelock\undo                   the undo, a scheduled task as SYSTEM
+//	\wavelock\rehearsal              a task that does nothing: the scheduler has to start it before the undo is relied on
 //	\wavelock\enroll                 the one-shot certificate request, deleted at once
 //	wavelock-https-5986              the firewall rule
 //	wavelock-block-5985              the firewall rule of the brown-out
