@@ -299,50 +299,25 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	bad(len(c.Directory.URLs) == 0 && c.Directory.Domain == "", "directory.urls: no LDAP server is named, and no domain whose servers could be looked up")
-	bad(len(c.Directory.URLs) > 0 && c.Directory.Domain != "", "directory: urls and domain are two answers to one question")
 	// What may hold a password is not quoted.
 	bad(!journal.Shared(c.Database) && (strings.Contains(c.Database, "://") || strings.Contains(c.Database, "password=")),
 		"database: it is neither a file nor like postgres://user@host/name?sslmode=verify-full")
-	for i, s := range c.Directory.URLs {
-		if strings.Contains(s, "@") {
-			bad(true, "directory.urls, entry %d: who logs on stands under credentials, not in the address", i+1)
-			continue
-		}
-		u, err := url.Parse(s)
-		bad(err != nil || u.Host == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps"), "directory.urls: %q is not like ldaps://dc1.corp.example", s)
-	}
 	if c.Resolver != "" {
 		_, _, err := net.SplitHostPort(c.Resolver)
 		bad(err != nil, "resolver: %q is not like 192.0.2.53:53", c.Resolver)
 	}
-	reader, ok := c.Credentials[c.Directory.Credential]
-	bad(!ok, "directory.credential: there is no credential %q", c.Directory.Credential)
-	bad(reader.Kind == "certificate", "directory.credential: a client certificate is for WinRM over HTTPS only")
-	bad(reader.Kind == "basic", "directory.credential: Basic is for WinRM over HTTPS; a simple bind over TLS is kind: simple")
+	c.Directory.validate(c, bad)
 	for name, cr := range c.Credentials {
 		if err := cr.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("credentials.%s: %w", name, err))
 		}
 	}
-	for i, t := range c.Tiers {
-		_, ok := c.Credentials[t.Credential]
-		bad(!ok, "tiers, entry %d: there is no credential %q", i+1, t.Credential)
-		bad(t.OU == "" && t.Role == "" && t.Zone == "", "tiers, entry %d: an ou, a role or a zone is needed", i+1)
-		bad(!plainOU(t.OU), "tiers, entry %d: %q is no distinguished name", i+1, t.OU)
-		bad(t.Zone != "" && !slices.ContainsFunc(c.Zones, func(z ZoneRule) bool { return z.Zone == t.Zone }), "tiers, entry %d: there is no zone %q", i+1, t.Zone)
-	}
-	for i, z := range c.Zones {
-		bad(z.Zone == "", "zones, entry %d: the zone has no name", i+1)
-		bad(!plainOU(z.OU), "zones, entry %d: %q is no distinguished name", i+1, z.OU)
-	}
+	c.validatePlaces(bad)
 	c.Relay.validate(c, bad)
 	c.Observe.validate(bad)
 	c.Dashboard.validate(bad)
 	bad(c.Goal.Actions() == nil, "goal: %q is none of secure, close, renew and restore", c.Goal)
-	bad(c.Limits.Parallel < 1 || c.Limits.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", c.Limits.Parallel)
-	bad(c.Limits.CompareEvery < 0, "limits.compare_every: %v is negative", c.Limits.CompareEvery)
-	bad(c.Limits.Timeout <= 0 || c.Limits.StepTime <= 0, "limits: timeout and step_time have to be positive")
+	c.Limits.validate(bad)
 	for i, w := range c.Waves {
 		if err := w.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("waves, entry %d: %w", i+1, err))
@@ -358,6 +333,44 @@ func (c Config) validate() error {
 		errs = append(errs, fmt.Errorf("policy: %w", err))
 	}
 	return errors.Join(errs...)
+}
+
+func (d Directory) validate(c Config, bad func(bool, string, ...any)) {
+	bad(len(d.URLs) == 0 && d.Domain == "", "directory.urls: no LDAP server is named, and no domain whose servers could be looked up")
+	bad(len(d.URLs) > 0 && d.Domain != "", "directory: urls and domain are two answers to one question")
+	for i, s := range d.URLs {
+		if strings.Contains(s, "@") {
+			bad(true, "directory.urls, entry %d: who logs on stands under credentials, not in the address", i+1)
+			continue
+		}
+		u, err := url.Parse(s)
+		bad(err != nil || u.Host == "" || (u.Scheme != "ldap" && u.Scheme != "ldaps"), "directory.urls: %q is not like ldaps://dc1.corp.example", s)
+	}
+	reader, ok := c.Credentials[d.Credential]
+	bad(!ok, "directory.credential: there is no credential %q", d.Credential)
+	bad(reader.Kind == "certificate", "directory.credential: a client certificate is for WinRM over HTTPS only")
+	bad(reader.Kind == "basic", "directory.credential: Basic is for WinRM over HTTPS; a simple bind over TLS is kind: simple")
+}
+
+// validatePlaces looks at what is said of parts of the directory and of the network.
+func (c Config) validatePlaces(bad func(bool, string, ...any)) {
+	for i, t := range c.Tiers {
+		_, ok := c.Credentials[t.Credential]
+		bad(!ok, "tiers, entry %d: there is no credential %q", i+1, t.Credential)
+		bad(t.OU == "" && t.Role == "" && t.Zone == "", "tiers, entry %d: an ou, a role or a zone is needed", i+1)
+		bad(!plainOU(t.OU), "tiers, entry %d: %q is no distinguished name", i+1, t.OU)
+		bad(t.Zone != "" && !slices.ContainsFunc(c.Zones, func(z ZoneRule) bool { return z.Zone == t.Zone }), "tiers, entry %d: there is no zone %q", i+1, t.Zone)
+	}
+	for i, z := range c.Zones {
+		bad(z.Zone == "", "zones, entry %d: the zone has no name", i+1)
+		bad(!plainOU(z.OU), "zones, entry %d: %q is no distinguished name", i+1, z.OU)
+	}
+}
+
+func (l Limits) validate(bad func(bool, string, ...any)) {
+	bad(l.Parallel < 1 || l.Parallel > 5000, "limits.parallel: %d is not between 1 and 5000", l.Parallel)
+	bad(l.CompareEvery < 0, "limits.compare_every: %v is negative", l.CompareEvery)
+	bad(l.Timeout <= 0 || l.StepTime <= 0, "limits: timeout and step_time have to be positive")
 }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

@@ -67,20 +67,28 @@ itself.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       versionString(),
-		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			a.noColor = a.noColor || !c.Flag("no-color").Changed && colorless()
-			switch a.output {
-			case "table", "json", "yaml", "csv":
-				return nil
-			case "sarif":
-				if c.Annotations[sarifAllowed] != "" {
-					return nil
-				}
-				return failWith(exitUsage, "wavelock pki audit writes it", "%s has no SARIF output", c.CommandPath())
-			}
-			return failWith(exitUsage, "use table, json, yaml or csv", "--output %q is unknown", a.output)
-		},
+
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return a.checkOutput(c) },
 	}
+	a.sharedFlags(root)
+	root.AddGroup(&cobra.Group{ID: "begin", Title: "Begin:"},
+		&cobra.Group{ID: "look", Title: "Look (no host is changed):"},
+		&cobra.Group{ID: "roll", Title: "Roll out:"},
+		&cobra.Group{ID: "help", Title: "Understand:"})
+	help := newHelp()
+	root.SetHelpCommand(help)
+	root.AddCommand(
+		newDemo(a), newLab(a), newInit(a), newDoctor(a),
+		newDiscover(a), newPKI(a), newAssess(a), newCensus(a), newHost(a), newStatus(a), newVerify(a), newProbe(a), newDrift(a),
+		newReport(a), newJournal(a), newServe(a), newService(a),
+		newPlan(a), newApprove(a), newRun(a), newWorker(a), newPause(a), newResume(a), newAbort(a), newRollback(a), newRestore(a), newRenew(a),
+		newExplain(a), newGuide(a), newMan(a), newCompletion(a), help,
+	)
+	return root
+}
+
+// sharedFlags are those that every command has.
+func (a *app) sharedFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.config, "config", "wavelock.yaml", "configuration `FILE`")
 	f.StringVarP(&a.output, "output", "o", "table", "`FORMAT`: table, json, yaml or csv")
@@ -90,23 +98,24 @@ itself.`,
 	f.BoolP("help", "h", false, "print this help")
 	completes(root, map[string]completion{"output": completeOutput, "config": completeFiles("yaml", "yml")})
 	root.SetFlagErrorFunc(flagError)
-	root.AddGroup(&cobra.Group{ID: "begin", Title: "Begin:"},
-		&cobra.Group{ID: "look", Title: "Look (no host is changed):"},
-		&cobra.Group{ID: "roll", Title: "Roll out:"},
-		&cobra.Group{ID: "help", Title: "Understand:"})
 	root.SetUsageTemplate(usageTemplate)
-	help := newHelp()
-	root.SetHelpCommand(help)
 	root.InitDefaultVersionFlag()
 	root.Flag("version").Usage = "print the version"
-	root.AddCommand(
-		newDemo(a), newLab(a), newInit(a), newDoctor(a),
-		newDiscover(a), newPKI(a), newAssess(a), newCensus(a), newHost(a), newStatus(a), newVerify(a), newProbe(a), newDrift(a),
-		newReport(a), newJournal(a), newServe(a), newService(a),
-		newPlan(a), newApprove(a), newRun(a), newWorker(a), newPause(a), newResume(a), newAbort(a), newRollback(a), newRestore(a), newRenew(a),
-		newExplain(a), newGuide(a), newMan(a), newCompletion(a), help,
-	)
-	return root
+}
+
+// checkOutput settles how the command may print.
+func (a *app) checkOutput(c *cobra.Command) error {
+	a.noColor = a.noColor || !c.Flag("no-color").Changed && colorless()
+	switch a.output {
+	case "table", "json", "yaml", "csv":
+		return nil
+	case "sarif":
+		if c.Annotations[sarifAllowed] != "" {
+			return nil
+		}
+		return failWith(exitUsage, "wavelock pki audit writes it", "%s has no SARIF output", c.CommandPath())
+	}
+	return failWith(exitUsage, "use table, json, yaml or csv", "--output %q is unknown", a.output)
 }
 
 // colorless reports whether the surroundings ask for no colours: see no-color.org and bixense.com/clicolors.

@@ -83,16 +83,7 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 		return err
 	}
 	defer release()
-	if err := j.Create(ctx, plan, rollout.Event{Campaign: plan.ID, At: a.now(), Actor: person(), Kind: rollout.EvCreated}); err != nil {
-		return err
-	}
-	if err := notElsewhere(ctx, j, plan); err != nil {
-		return err
-	}
-	if err := a.templatesStillFit(ctx, cfg, j, plan); err != nil {
-		return err
-	}
-	if err := a.ensureApproved(ctx, j, plan, o); err != nil {
+	if err := a.permitted(ctx, cfg, j, plan, o); err != nil {
 		return err
 	}
 	logins, err := a.hostLogins(cfg)
@@ -100,24 +91,14 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 		return err
 	}
 	defer logins.close()
-	fleet, err := a.fleet(cfg, logins, plan.Roots, plan.Policy, plan.Issuing...)
+	ec, err := a.engineFor(ctx, cfg, j, plan, logins)
 	if err != nil {
 		return err
 	}
-	issuer, err := a.issuer(ctx, cfg, plan)
-	if err != nil {
-		return err
-	}
-	kept, state, err := replay(ctx, j, plan.ID)
-	if err != nil {
-		return err
-	}
-	show := newProgress(a, plan, state.Seq)
-	observer, told := a.tell(hooks, &plan, state.Seq, show.event)
+	show := newProgress(a, plan, ec.State.Seq)
+	observer, told := a.tell(hooks, &plan, ec.State.Seq, show.event)
 	defer told()
-	ec := engine.Config{Plan: kept, State: state, Store: j, Queue: queueFor(j, zones), Zones: zones, Machines: machines{fleet, j}, Issuer: issuer, Actor: person(), Parallel: cfg.Limits.Parallel,
-		StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(), Observer: observer, Passing: journal.Passing, Seen: a.keep(j, plan.ID), Stay: o.Stay}
-	ec.Directory, ec.CompareEvery = a.rosterFor(cfg, &plan), cfg.Limits.CompareEvery.D()
+	ec.Queue, ec.Zones, ec.Observer, ec.Stay = queueFor(j, zones), zones, observer, o.Stay
 	if hooks != nil {
 		ec.Gate = gate{hooks, &plan, plan.Hash(), a.now}
 	}
@@ -129,11 +110,47 @@ func (a *app) runIn(ctx context.Context, cfg Config, j *journal.Journal, plan ro
 	if err != nil {
 		return fmt.Errorf("run %s: %w", plan.ID, err)
 	}
-	v, err := a.withPolicies(context.WithoutCancel(ctx), cfg, j, kept, state, e.View())
+	v, err := a.withPolicies(context.WithoutCancel(ctx), cfg, j, ec.Plan, ec.State, e.View())
 	if err != nil {
 		return err
 	}
 	return a.conclude(ctx, v, ending)
+}
+
+// permitted enters the plan in the journal, and reports what speaks against working on it.
+func (a *app) permitted(ctx context.Context, cfg Config, j *journal.Journal, plan rollout.Plan, o runOptions) error {
+	if err := j.Create(ctx, plan, rollout.Event{Campaign: plan.ID, At: a.now(), Actor: person(), Kind: rollout.EvCreated}); err != nil {
+		return err
+	}
+	if err := notElsewhere(ctx, j, plan); err != nil {
+		return err
+	}
+	if err := a.templatesStillFit(ctx, cfg, j, plan); err != nil {
+		return err
+	}
+	return a.ensureApproved(ctx, j, plan, o)
+}
+
+// engineFor has what the engine works with and on; who looks on is not in it.
+func (a *app) engineFor(ctx context.Context, cfg Config, j *journal.Journal, plan rollout.Plan, l *hostLogins) (engine.Config, error) {
+	fleet, err := a.fleet(cfg, l, plan.Roots, plan.Policy, plan.Issuing...)
+	if err != nil {
+		return engine.Config{}, err
+	}
+	issuer, err := a.issuer(ctx, cfg, plan)
+	if err != nil {
+		return engine.Config{}, err
+	}
+	kept, state, err := replay(ctx, j, plan.ID)
+	if err != nil {
+		return engine.Config{}, err
+	}
+	return engine.Config{
+		Plan: kept, State: state, Store: j, Machines: machines{fleet, j}, Issuer: issuer,
+		Actor: person(), Parallel: cfg.Limits.Parallel, StepTime: cfg.Limits.StepTime.D(), Now: a.now, Log: a.logger(),
+		Passing: journal.Passing, Seen: a.keep(j, plan.ID),
+		Directory: a.rosterFor(cfg, &plan), CompareEvery: cfg.Limits.CompareEvery.D(),
+	}, nil
 }
 
 // templatesStillFit judges the templates again before the first host is touched: they may have been changed since the
