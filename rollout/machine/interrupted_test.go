@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -213,5 +214,41 @@ func TestWorkerThatWakesUpTooLate(t *testing.T) {
 	t.Logf("the dead one: %s %v; HTTP %v HTTPS %v tasks %v", end.Outcome, steps, b.win.HTTPOpen(), b.win.HTTPSOpen(), b.win.TaskNames())
 	if !b.win.HTTPOpen() && len(b.win.TaskNames()) == 0 {
 		t.Error("locked out")
+	}
+}
+
+// A service that is just closing its port resets a connection: that proves nothing, and it is asked again.
+func TestAPortThatIsJustClosing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.want(rollout.ActSecure, rollout.Passed)
+	addrs, err := b.cfg.Resolve(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	once := false
+	end, steps := b.drive(rollout.ActClose, func(k rollout.StepKind) *rollout.Failure {
+		if k != rollout.StepProveClosed || once {
+			return nil
+		}
+		once = true
+		var l net.Listener
+		for err := errors.New("not tried"); err != nil && t.Context().Err() == nil; time.Sleep(10 * time.Millisecond) {
+			l, err = net.Listen("tcp", net.JoinHostPort(addrs[0].String(), "5985"))
+		}
+		go func() {
+			defer close(asked)
+			c, err := l.Accept()
+			l.Close()
+			if err == nil {
+				c.Close()
+			}
+		}()
+		return nil
+	})
+	<-asked
+	if end.Outcome != rollout.Passed || b.win.HTTPOpen() {
+		t.Errorf("it ends %s (%s: %s) after %v", end.Outcome, end.Reason, end.Detail, steps)
 	}
 }

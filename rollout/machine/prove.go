@@ -159,7 +159,8 @@ func (m *Machine) proveClosed(ctx context.Context, step rollout.Step) (rollout.R
 	case rollout.DoorOpen:
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonHTTPStillOpen, errors.New("/wsman still answers on the HTTP port"))
 	default:
-		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonHTTPUncertain, err)
+		// A service that is just closing the port resets connections: it is asked again.
+		return rollout.Result{}, &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.ReasonHTTPUncertain, Transient: true, Err: err}
 	}
 	p.Closed = true
 	m.confirmed = d.session
