@@ -71,7 +71,8 @@ func (d *Directory) Domain(ctx context.Context) (Domain, error) {
 	if dom.Controllers, err = d.controllers(ctx); err != nil {
 		return Domain{}, err
 	}
-	return dom, d.network(ctx, &dom)
+	err = d.network(ctx, &dom)
+	return dom, err
 }
 
 // controllers are the servers of all sites whose account is in this domain.

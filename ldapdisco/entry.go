@@ -99,7 +99,7 @@ const rangeOption = ";range="
 
 // complete fetches the values of multi-valued attributes that the server gives in portions ([MS-ADTS] 3.1.1.3.1.3.3).
 func (d *Directory) complete(ctx context.Context, op string, e entry) error {
-	for i := 0; i < len(e.Attributes); i++ {
+	for i := range e.Attributes {
 		name, span, ok := cutRange(e.Attributes[i].Name)
 		if !ok {
 			continue

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ var boundsOf = []string{"", "zone", "site", "ou", "domain", "cluster", "ca"}
 func (b Bound) validate() error {
 	switch {
 	case b.Max < 1:
-		return fmt.Errorf("max has to be 1 at least, or nothing could ever begin")
+		return errors.New("max has to be 1 at least, or nothing could ever begin")
 	case !slices.Contains(boundsOf, b.Each):
 		return fmt.Errorf("each: %q is none of zone, site, ou, domain, cluster and ca", b.Each)
 	}

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -136,7 +137,7 @@ func Complement(keep []string) ([]string, error) {
 		}
 	}
 	if len(four)+len(six) == 0 {
-		return nil, fmt.Errorf("a rule for every address would cut everybody off")
+		return nil, errors.New("a rule for every address would cut everybody off")
 	}
 	lastV6 := netip.AddrFrom16([16]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	ranges := without(four, netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{255, 255, 255, 255}))

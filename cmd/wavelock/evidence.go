@@ -183,7 +183,8 @@ func writeEvidenceJSON(e rollout.Evidence) ([]byte, error) {
 func readEvidenceJSON(b []byte) (e rollout.Evidence, err error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
-	return e, dec.Decode(&e)
+	err = dec.Decode(&e)
+	return e, err
 }
 
 // The report as HTML carries itself as JSON, from which the visible part can be drawn again.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -43,7 +44,7 @@ func (h Hook) validate(cfg Config) error {
 		any = []byte("read when it is needed")
 	}
 	if h.SecretFile != "" && h.SecretEnv != "" {
-		return fmt.Errorf("secret_file and secret_env are two answers to one question")
+		return errors.New("secret_file and secret_env are two answers to one question")
 	}
 	return h.config(cfg, any).Validate()
 }

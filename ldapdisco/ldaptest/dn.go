@@ -70,7 +70,7 @@ func unescapeValue(v string) string {
 
 func escapeValue(v string) string {
 	var b strings.Builder
-	for i := 0; i < len(v); i++ {
+	for i := range len(v) {
 		c := v[i]
 		edge := c == ' ' && (i == 0 || i == len(v)-1) || c == '#' && i == 0
 		if edge || strings.IndexByte(`,+"\<>;=`, c) >= 0 {

@@ -64,7 +64,8 @@ func parseSearch(q *request) (*search, error) {
 	for _, a := range p[7].Children {
 		s.attrs = append(s.attrs, a.Data.String())
 	}
-	return s, s.parseControls(q.controls)
+	refused := s.parseControls(q.controls)
+	return s, refused
 }
 
 func (s *search) parseControls(controls []control) error {

@@ -10,6 +10,7 @@ import (
 // Verdict is what a host thought of a credential.
 type Verdict int
 
+// The verdicts.
 const (
 	Unknown  Verdict = iota // no answer
 	Accepted                // logged on

@@ -166,7 +166,8 @@ func loadKeytab(path string) (kt *keytab.Keytab, err error) {
 	}
 	defer guard("keytab "+path, &err)
 	kt = keytab.New()
-	return kt, kt.Unmarshal(b)
+	err = kt.Unmarshal(b)
+	return kt, err
 }
 
 func clientFromCCache(path string, conf *config.Config) (cl *client.Client, err error) {

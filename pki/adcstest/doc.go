@@ -18,8 +18,8 @@
 // client in package adcs; impacket is the third opinion. What Windows does and is not known for sure: another account
 // than the one that submitted a request is refused when it asks for the certificate.
 //
-// Its web server has what real certificates point to: the issuer, the list and
-// the delta list of what was revoked, as they were last published, and a responder.
+// Its web server has what real certificates point to: the list and the delta list
+// of what was revoked, as they were last published, and a responder.
 //
 // Its keys are made anew at every start, so that nobody can use it for real, and
 // what it issued is forgotten with it.

@@ -44,7 +44,7 @@ func (ca *CA) Serve(cfg Endpoint) (*Service, error) {
 		cfg.Address = "127.0.0.1"
 	}
 	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{ca: ca, cfg: cfg}
 	s.ctx, s.stop = context.WithCancel(context.Background())

@@ -169,7 +169,8 @@ func (c *Checker) judgeList(raw []byte, issuer *x509.Certificate, url string) (*
 	for _, e := range parsed.RevokedCertificateEntries {
 		l.entries[e.SerialNumber.String()] = entry{e.ReasonCode, e.RevocationTime}
 	}
-	return l, l.extensions(parsed, url)
+	unread := l.extensions(parsed, url)
+	return l, unread
 }
 
 func (l *list) extensions(parsed *x509.RevocationList, url string) *Error {

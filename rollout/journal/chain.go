@@ -54,7 +54,8 @@ func from(ctx context.Context, db querier, id rollout.CampaignID, seq int64) (*w
 	if errors.Is(err, sql.ErrNoRows) {
 		return w, nil // there may be none behind it either; if there is, it does not fit
 	}
-	return w, w.failed(err)
+	err = w.failed(err)
+	return w, err
 }
 
 // page is the next links, limit at most.

@@ -225,7 +225,8 @@ type storedSummary struct{ summary, body []byte }
 // decodeSummary takes what was kept, or for a host of an older database makes it.
 func (j *Journal) decodeSummary(summary, body []byte) (s rollout.Summary, err error) {
 	if summary != nil {
-		return s, json.Unmarshal(summary, &s)
+		err = json.Unmarshal(summary, &s)
+		return s, err
 	}
 	var r Record
 	if err := json.Unmarshal(body, &r); err != nil {

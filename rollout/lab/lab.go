@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	mrand "math/rand/v2"
 	"net"
@@ -78,7 +77,7 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 		cfg.Clock = time.Now
 	}
 	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	raw := make([]byte, 12)
 	if _, err := rand.Read(raw); err != nil {

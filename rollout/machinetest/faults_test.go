@@ -57,7 +57,7 @@ func deletesHTTP(until func(*Host) bool) func(*testing.T, *Host) string {
 			`/listener</ResourceURI><SelectorSet><Selector Name="Address">*</Selector><Selector Name="Transport">HTTP</Selector></SelectorSet></s:Header><s:Body/></s:Envelope>`))
 		await(t, func() bool { return until(h) })
 		h.mu.Lock()
-		rebooted := h.booted != booted
+		rebooted := !h.booted.Equal(booted)
 		h.mu.Unlock()
 		return fmt.Sprintf("reset %v, reboot %v, HTTP %v, HTTPS %v", reset, rebooted, h.HTTPOpen(), h.HTTPSOpen())
 	}

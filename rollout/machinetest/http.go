@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -255,13 +256,13 @@ func openParts(b []byte, c *logontest.Conn) ([]byte, error) {
 	mark := []byte("Content-Type: application/octet-stream\r\n")
 	i := bytes.Index(b, mark)
 	if i < 0 {
-		return nil, fmt.Errorf("there is no octet-stream part")
+		return nil, errors.New("there is no octet-stream part")
 	}
 	m := lengthField.FindSubmatch(b[:i])
 	end := []byte(boundary + "--")
 	payload := bytes.TrimSuffix(b[i+len(mark):], []byte("\r\n"))
 	if m == nil || !bytes.HasSuffix(payload, end) || len(payload) < len(end)+4 {
-		return nil, fmt.Errorf("the parts are not complete")
+		return nil, errors.New("the parts are not complete")
 	}
 	payload = payload[:len(payload)-len(end)]
 	n := int(binary.LittleEndian.Uint32(payload))

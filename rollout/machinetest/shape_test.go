@@ -88,7 +88,7 @@ func sameShape(t *testing.T, ours, theirs string, without ...string) {
 	if slices.Equal(a, b) {
 		return
 	}
-	for i := 0; i < max(len(a), len(b)); i++ {
+	for i := range max(len(a), len(b)) {
 		var x, y string
 		if i < len(a) {
 			x = a[i]

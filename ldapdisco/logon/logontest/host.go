@@ -13,6 +13,7 @@ import (
 // Level says how much a service minds channel binding, as WinRM's CbtHardeningLevel does.
 type Level int
 
+// The levels.
 const (
 	None    Level = iota // bindings are not looked at
 	Relaxed              // bindings may be absent, but not wrong
