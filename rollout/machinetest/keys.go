@@ -1,6 +1,7 @@
 package machinetest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ func (x *execution) certutilStore(args, files []string) int {
 		return hresult(errNoObject)
 	}
 	fmt.Fprintf(&x.out, "my \"Personal\"\r\n================ Certificate 0 ================\r\nSubject:\r\n    O=Example D:\r\n  Cert Hash(sha1): %s\r\n", strings.ToLower(thumb))
-	if strings.Contains(string(blob.Data), string(utf16z("Microsoft Software Key Storage Provider"))) {
+	if bytes.Contains(blob.Data, utf16z("Microsoft Software Key Storage Provider")) {
 		fmt.Fprintf(&x.out, "    Key Container = %s\r\n  Unique container name: %032x_6e4d3030-8aae-40f0-9282-d69ccdd4ff34\r\n    Provider = Microsoft Software Key Storage Provider\r\n", thumb[:8], len(thumb))
 		if acl := x.h.keyACL; acl != "" && slices.Contains(args, "-v") {
 			fmt.Fprintf(&x.out, "  Export Policy = 0\r\n  Key Usage = ffffff\r\n\r\n  %s\r\n\r\n    Allow Full Control\tNT AUTHORITY\\SYSTEM\r\n", acl)
