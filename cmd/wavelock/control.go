@@ -29,16 +29,9 @@ type word func(*rollout.Plan, *rollout.State) (rollout.Event, error)
 // speak writes a person's word into the journal. Whoever runs the campaign, here
 // or in another process, hears it within a second.
 func (a *app) speak(ctx context.Context, id string, w word) error {
-	cfg, err := loadConfig(a.config)
-	if err != nil {
-		return err
-	}
-	j, err := a.openJournal(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer j.Close()
-	return a.say(ctx, j, rollout.CampaignID(id), w)
+	return a.withJournal(ctx, func(ctx context.Context, j *journal.Journal) error {
+		return a.say(ctx, j, rollout.CampaignID(id), w)
+	})
 }
 
 func (a *app) say(ctx context.Context, j *journal.Journal, id rollout.CampaignID, w word) error {

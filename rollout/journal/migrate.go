@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 )
@@ -72,7 +73,7 @@ type schemaKind struct {
 
 func newMigrator(cfg Config, db *sql.DB) (*migrator, error) {
 	return schemaKind{
-		dialect: goose.DialectSQLite3, folder: "migrations", river: migrateRiver, backUp: (*migrator).backUpFile,
+		dialect: goose.DialectSQLite3, folder: "migrations", river: riverOnSQLite, backUp: (*migrator).backUpFile,
 		ours:   "SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'",
 		tables: "SELECT count(*), coalesce(sum(name = 'event'), 0) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'goose_db_version'",
 		// The mode is kept in the file. Here nobody else can be changing it.
@@ -95,9 +96,13 @@ func (k schemaKind) migrator(cfg Config, db *sql.DB) (*migrator, error) {
 	return &migrator{kind: k, cfg: cfg, db: db, goose: p, newest: all[len(all)-1].Version}, nil
 }
 
+func riverOnSQLite(ctx context.Context, db *sql.DB) error {
+	return migrateRiver(ctx, riversqlite.New(db))
+}
+
 // migrateRiver makes the queue's tables. What it finds made it leaves.
-func migrateRiver(ctx context.Context, db *sql.DB) error {
-	m, err := rivermigrate.New(riversqlite.New(db), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+func migrateRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx]) error {
+	m, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

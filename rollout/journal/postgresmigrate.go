@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"github.com/riverqueue/river/rivermigrate"
 )
 
 // migrate brings an older or empty database up to date, under a lock that other processes wait for.
@@ -88,16 +86,7 @@ func (p *postgresDB) migrateRiver(ctx context.Context, _ *sql.DB) error {
 		return err
 	}
 	defer pool.Close()
-	m, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
-	have, err := m.ExistingVersions(ctx)
-	if err != nil || (len(have) > 0 && have[len(have)-1].Version >= riverSchema) {
-		return err
-	}
-	_, err = m.Migrate(ctx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{TargetVersion: riverSchema})
-	return err
+	return migrateRiver(ctx, riverpgxv5.New(pool))
 }
 
 // backUpSchema copies the tables of an older schema into a schema beside it, in one transaction.
