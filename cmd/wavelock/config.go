@@ -168,7 +168,7 @@ var errEmptyFile = errors.New("the file is empty")
 
 var (
 	unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
-	wrongKind    = regexp.MustCompile(`cannot unmarshal (\S+) into Go (?:struct field \S+|value) of type (\S+)`)
+	wrongKind    = regexp.MustCompile(`cannot unmarshal (.+) into Go (?:struct field \S+|value) of type (\S+)`)
 	// misplacedSecret is the key that people expect; the line is not shown, since the secret stands there.
 	misplacedSecret = regexp.MustCompile(`unknown field "(?i:password|passwd|pass|pwd|secret|token)"`)
 	badWord         = regexp.MustCompile(`^"([^"\n]+)" is not a `)
@@ -185,7 +185,7 @@ func (c *Config) read(text []byte) error {
 	}
 	said := wrongKind.ReplaceAllStringFunc(strings.TrimSpace(yaml.FormatError(err, false, false)), func(s string) string {
 		m := wrongKind.FindStringSubmatch(s)
-		return fmt.Sprintf("a %s stands where there has to be %s", m[1], kindOfKey(m[2]))
+		return fmt.Sprintf("%s stands where there has to be %s", kindOfKey(m[1]), kindOfKey(m[2]))
 	})
 	if m := badWord.FindStringSubmatch(said); m != nil { // a type of ours, which is not told where it stands
 		said = placeOf(text, m[1]) + said
@@ -196,6 +196,8 @@ func (c *Config) read(text []byte) error {
 // kindOfKey says in words what Go calls a type.
 func kindOfKey(kind string) string {
 	switch {
+	case strings.HasPrefix(kind, "map"):
+		return "a group of keys"
 	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
 		return "a whole number"
 	case strings.HasPrefix(kind, "float"):

@@ -40,7 +40,7 @@ func (a *app) secret(cfg Config, name string, c Credential) (logon.Secret, error
 		return "", failWith(exitUsage, "give it a password_file or password_env, or run on a terminal to be asked", "there is no password for credential %q", name)
 	}
 	fmt.Fprintf(a.err, "password of %s: ", c.User)
-	b, err := term.ReadPassword(int(f.Fd()))
+	b, err := whileAsking(f, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
 	fmt.Fprintln(a.err)
 	if err != nil {
 		return "", fmt.Errorf("read the password of credential %q: %w", name, err)

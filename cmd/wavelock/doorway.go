@@ -154,7 +154,7 @@ func (a *app) hashPassword() error {
 	if ok && term.IsTerminal(int(f.Fd())) {
 		for _, prompt := range []string{"Password: ", "Again: "} {
 			fmt.Fprint(a.err, prompt)
-			b, err := term.ReadPassword(int(f.Fd()))
+			b, err := whileAsking(f, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
 			fmt.Fprintln(a.err)
 			if err != nil {
 				return fmt.Errorf("read the password: %w", err)

@@ -146,7 +146,7 @@ func (a *app) inquire(o *initOptions) error {
 	asking := ok && term.IsTerminal(int(f.Fd()))
 	in := bufio.NewReader(a.in)
 	if asking {
-		fmt.Fprintln(a.err, "What is in brackets is taken for an empty answer. Ctrl-C leaves; nothing is written before the end.")
+		fmt.Fprintln(a.err, "An empty answer takes what is in brackets. Ctrl-C leaves; nothing is written yet.")
 	}
 	for _, q := range questions {
 		if *q.to != "" || q.given {
@@ -170,7 +170,7 @@ func (a *app) inquire(o *initOptions) error {
 			case q.needed && answer == "":
 				fmt.Fprintln(a.err, "this one is needed")
 			case q.to == &o.PasswordFile && answer != "" && !exists(answer): // it may be the password itself: it is not repeated
-				fmt.Fprintln(a.err, "there is no such file; leave it empty to be asked for the password when it is needed")
+				fmt.Fprintln(a.err, "there is no such file; leave it empty to be asked when it is needed")
 			default:
 				*q.to, done = answer, true
 			}
@@ -184,7 +184,7 @@ func question(w io.Writer, in *bufio.Reader, text, guess string) (string, error)
 		text += " [" + guess + "]"
 	}
 	fmt.Fprintf(w, "%s: ", text)
-	line, err := in.ReadString('\n')
+	line, err := whileAsking(nil, func() (string, error) { return in.ReadString('\n') })
 	if err != nil && line == "" {
 		return "", failWith(exitUsage, "nothing was written", "the questions were not answered")
 	}

@@ -59,8 +59,36 @@ func (k keyboard) listen(ctx context.Context) (stop func()) {
 var lent lentTerminal
 
 type lentTerminal struct {
-	mu   sync.Mutex
-	back func()
+	mu     sync.Mutex
+	back   func()
+	asking bool // a person is waited for
+}
+
+// whileAsking reads a person's answer. A signal ends the program meanwhile: there is nothing that would have to end first.
+func whileAsking[T any](in any, read func() (T, error)) (T, error) {
+	back := func() {}
+	if f, ok := in.(*os.File); ok {
+		if before, err := term.GetState(int(f.Fd())); err == nil {
+			back = func() { _ = term.Restore(int(f.Fd()), before) } // the terminal may be gone
+		}
+	}
+	lent.set(back)
+	lent.ask(true)
+	defer lent.giveBack()
+	defer lent.ask(false)
+	return read()
+}
+
+func (l *lentTerminal) ask(asking bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asking = asking
+}
+
+func (l *lentTerminal) asks() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asking
 }
 
 func (l *lentTerminal) set(back func()) {

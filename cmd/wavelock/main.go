@@ -32,6 +32,11 @@ func endBySignal(cancel context.CancelFunc) {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	first := <-signals
+	if lent.asks() {
+		lent.giveBack()
+		fmt.Fprintln(os.Stderr, "\nwavelock: interrupted: the question was not answered")
+		os.Exit(exitInterrupted)
+	}
 	cancel()
 	at := time.Now()
 	for s := range signals {

@@ -239,7 +239,7 @@ func (a *app) ask(plan rollout.Plan) error {
 		return failWith(exitWaiting, "approve it with wavelock approve, or run it with --yes", "the plan %s is not approved, and there is nobody to ask", plan.ID)
 	}
 	fmt.Fprintf(a.err, "%s will be changed in %s, hash %.12s.\nType %s to approve: ", plural(len(plan.Hosts), "host"), plural(len(plan.Waves), "wave"), plan.Hash(), plan.ID)
-	line, err := bufio.NewReader(f).ReadString('\n')
+	line, err := whileAsking(f, func() (string, error) { return bufio.NewReader(f).ReadString('\n') })
 	if err != nil || strings.TrimSpace(line) != string(plan.ID) {
 		return failWith(exitWaiting, "nothing was changed", "the plan %s was not approved", plan.ID)
 	}

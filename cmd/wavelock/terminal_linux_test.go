@@ -211,3 +211,41 @@ func TestTerminalIsGivenBack(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }
+
+// TestQuestionsCanBeLeft interrupts the program while it waits for a person.
+func TestQuestionsCanBeLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := "directory: {urls: [\"ldaps://127.0.0.1:1\"], credential: d}\ncredentials:\n  d: {kind: ntlm, user: CORP\\a}\n"
+	if err := os.WriteFile(filepath.Join(dir, "wavelock.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args   []string
+		asks   string
+		secret bool
+	}{
+		{[]string{"init", "--config", filepath.Join(dir, "new.yaml"), "--domain", "corp.example"}, "account, as", false},
+		{[]string{"discover"}, "password of", true},
+	} {
+		t.Run(c.args[0], func(t *testing.T) {
+			s := newScreen(t)
+			p := s.run(t, dir, false, c.args...)
+			s.await(t, c.asks)
+			for c.secret && s.cooked(t) { // the question is there before the echo is off
+				time.Sleep(10 * time.Millisecond)
+			}
+			p.Process.Signal(os.Interrupt)
+			if code := codeOf(t, p); code != exitInterrupted {
+				t.Errorf("exit %d", code)
+			}
+			s.await(t, "wavelock: interrupted")
+			if !s.cooked(t) {
+				t.Error("what is typed is not shown any more")
+			}
+			if exists(filepath.Join(dir, "new.yaml")) {
+				t.Error("a configuration was written")
+			}
+		})
+	}
+}
