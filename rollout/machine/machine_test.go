@@ -173,8 +173,12 @@ func (b *bench) want(act rollout.ActionKind, o rollout.Outcome) int {
 // doors compares the computer itself with what has to be.
 func (b *bench) doors(http, https bool) {
 	b.t.Helper()
-	if b.win.HTTPOpen() != http || b.win.HTTPSOpen() != https {
-		b.t.Errorf("doors: HTTP %v, HTTPS %v, want %v and %v", b.win.HTTPOpen(), b.win.HTTPSOpen(), http, https)
+	// A computer shuts a port after it has answered.
+	for begun := time.Now(); b.win.HTTPOpen() != http || b.win.HTTPSOpen() != https; time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) < 10*time.Second {
+			continue
+		}
+		b.t.Fatalf("doors: HTTP %v, HTTPS %v, want %v and %v", b.win.HTTPOpen(), b.win.HTTPSOpen(), http, https)
 	}
 }
 
@@ -189,8 +193,8 @@ func TestWholeWay(t *testing.T) {
 		t.Errorf("tasks are left: %v", names)
 	}
 	t.Logf("%d HTTP requests from first contact to https-only, the computer counted %d", requests, b.win.Requests())
-	if n := b.win.Requests(); n > 86 {
-		t.Errorf("%d HTTP requests, the budget is 86", n)
+	if n := b.win.Requests(); n > 80 {
+		t.Errorf("%d HTTP requests, the budget is 80", n)
 	}
 	b.want(rollout.ActSecure, rollout.Passed) // again is harmless
 	b.want(rollout.ActClose, rollout.Passed)

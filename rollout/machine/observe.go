@@ -433,15 +433,22 @@ func (m *Machine) addresses() func(address string) bool {
 }
 
 // readTask answers of the undo whether its task is there, and whether it was switched off.
-func readTask(ctx context.Context, s *wsman.Session) (task rollout.Undo, err error) {
-	q := wsman.Query{WQL: "select * from MSFT_ScheduledTask where TaskName='" + undoTask + "'"}
+func readTask(ctx context.Context, s *wsman.Session) (rollout.Undo, error) {
+	tasks, err := readTasks(ctx, s, undoTask)
+	return tasks[undoTask], err
+}
+
+// readTasks answers that of some tasks of ours.
+func readTasks(ctx context.Context, s *wsman.Session, names ...string) (map[string]rollout.Undo, error) {
+	tasks := map[string]rollout.Undo{}
+	q := wsman.Query{WQL: "select * from MSFT_ScheduledTask where TaskName='" + strings.Join(names, "' or TaskName='") + "'"}
 	for e, err := range s.Enumerate(ctx, wsman.WMI(taskNamespace, "*"), q) {
 		if err != nil {
-			return task, err
+			return nil, err
 		}
 		if strings.EqualFold(e.Value("TaskPath"), taskFolder) {
-			task.Task, task.Disabled, task.Running = true, e.Value("State") == taskDisabled, e.Value("State") == taskAtWork
+			tasks[strings.ToLower(e.Value("TaskName"))] = rollout.Undo{Task: true, Disabled: e.Value("State") == taskDisabled, Running: e.Value("State") == taskAtWork}
 		}
 	}
-	return task, nil
+	return tasks, nil
 }

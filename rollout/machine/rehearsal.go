@@ -2,42 +2,62 @@ package machine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"wavelock/rollout"
 )
 
-// rehearsalTime is how long the host's scheduler has for a task that it has to start at once.
-const rehearsalTime = 20 * time.Second
+// rehearsalTime is how long the host's scheduler has for a task that it has to start at once, and firstLook is when it is
+// looked for the first time.
+const (
+	rehearsalTime = 20 * time.Second
+	firstLook     = 200 * time.Millisecond
+)
 
-// rehearsalXML is a task that the scheduler starts as it is to start the undo: because it was registered. It does nothing.
+// rehearsalXML is a task that the scheduler starts as it is to start the undo: because it was registered. It takes itself
+// away, as the undo does, so its absence shows that it ran.
 func rehearsalXML() string {
 	return taskXML("Shows that the scheduler starts tasks", `<RegistrationTrigger><Enabled>true</Enabled></RegistrationTrigger>`,
-		action{system32 + "cmd.exe", "/d /c exit 0"})
+		action{system32 + "schtasks.exe", "/delete /tn " + taskFolder + rehearsalTask + " /f"})
 }
 
 // rehearse has the host's scheduler start a task before anybody relies on it: one that takes tasks and does not start
-// them would leave the host without a way back. Once for an action is enough.
-func (m *Machine) rehearse(ctx context.Context, d *door, step rollout.Step) error {
+// them would leave the host without a way back. Once for an action is enough. readArmed looks whether it did.
+func (m *Machine) rehearse(ctx context.Context, d *door) error {
 	if m.rehearsed {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(rehearsalTime, m.cfg.Timeout))
-	defer cancel()
-	if err := registerTask(ctx, d.session, rehearsalTask, rehearsalXML()); err != nil {
-		return err
+	return registerTask(ctx, d.session, rehearsalTask, rehearsalXML())
+}
+
+// readArmed reads back the undo's task when the rehearsal has taken place. Where it does not, the undo would not either,
+// and is taken away again: nothing was done yet that it would have to undo.
+func (m *Machine) readArmed(ctx context.Context, d *door, step rollout.Step) (rollout.Undo, error) {
+	if m.rehearsed {
+		return readTask(ctx, d.session)
 	}
-	defer m.dropTask(context.WithoutCancel(ctx), d.session, rehearsalTask)
-	began := m.cfg.Now()
-	if _, err := awaitTask(ctx, d.session, rehearsalTask); err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return m.fail(step.Kind, rollout.ReasonUndoNotArmed,
-				fmt.Errorf("the task scheduler took a task and did not run it within %v: it would not run the undo either", m.cfg.Now().Sub(began).Round(time.Second)))
+	last := time.NewTimer(min(rehearsalTime, m.cfg.Timeout))
+	defer last.Stop()
+	for wait := firstLook; ; wait = min(2*wait, 2*time.Second) {
+		select {
+		case <-ctx.Done():
+			return rollout.Undo{}, fmt.Errorf("wait for the task %s: %w", rehearsalTask, context.Cause(ctx))
+		case <-last.C:
+			for _, name := range []string{undoTask, rehearsalTask} {
+				m.dropTask(ctx, d.session, name)
+			}
+			return rollout.Undo{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed,
+				fmt.Errorf("the task scheduler took a task and did not run it within %v: it would not run the undo either", min(rehearsalTime, m.cfg.Timeout)))
+		case <-time.After(wait):
 		}
-		return err
+		tasks, err := readTasks(ctx, d.session, undoTask, rehearsalTask)
+		if err != nil {
+			return rollout.Undo{}, err
+		}
+		if !tasks[rehearsalTask].Task {
+			m.rehearsed = true
+			return tasks[undoTask], nil
+		}
 	}
-	m.rehearsed = true
-	return nil
 }

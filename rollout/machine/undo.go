@@ -198,7 +198,7 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 	if err := m.undoRests(ctx, d, step); err != nil {
 		return rollout.Result{}, err
 	}
-	if err := m.rehearse(ctx, d, step); err != nil {
+	if err := m.rehearse(ctx, d); err != nil {
 		return rollout.Result{}, err
 	}
 	if _, err := d.must(ctx, line); err != nil {
@@ -214,10 +214,18 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 	if err := registerTask(ctx, d.session, undoTask, task); err != nil {
 		return rollout.Result{}, err
 	}
-	u, err := readUndo(ctx, d.session)
+	u, err := m.readArmed(ctx, d, step)
 	if err != nil {
 		return rollout.Result{}, err
 	}
+	// The mark is read back by stillArmed, in the moment before HTTP is touched. Before a listener is rebound nobody asks again.
+	u.Campaign = step.Campaign
+	if step.Back != "" {
+		if u.Campaign, err = readMark(ctx, d.session); err != nil {
+			return rollout.Result{}, err
+		}
+	}
+	u.Armed = u.Campaign != ""
 	m.seen.Undo = rollout.Saw(u)
 	if !u.Active() || u.Campaign != step.Campaign {
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("read back: armed %v for %q, task %v, switched off %v", u.Armed, u.Campaign, u.Task, u.Disabled))
@@ -244,13 +252,20 @@ func readUndo(ctx context.Context, s *wsman.Session) (rollout.Undo, error) {
 	if err != nil {
 		return rollout.Undo{}, err
 	}
-	out, err := registry(ctx, s, "GetStringValue", undoKey, "armed")
-	if err != nil {
+	if u.Campaign, err = readMark(ctx, s); err != nil {
 		return rollout.Undo{}, err
 	}
-	u.Campaign = out.Value("sValue")
 	u.Armed = u.Campaign != ""
 	return u, nil
+}
+
+// readMark is the campaign that armed the undo; empty when there is none.
+func readMark(ctx context.Context, s *wsman.Session) (string, error) {
+	out, err := registry(ctx, s, "GetStringValue", undoKey, "armed")
+	if err != nil {
+		return "", err
+	}
+	return out.Value("sValue"), nil
 }
 
 // stillArmed asks the host for the undo in the moment before it is needed. Between the
@@ -283,11 +298,11 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, errors.New("the undo is disarmed only over the session that proved HTTP to be gone or narrowed"))
 	}
 	defer d.session.Pin(d.conn)()
-	out, err := registry(ctx, d.session, "GetStringValue", undoKey, "armed")
+	by, err := readMark(ctx, d.session)
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	if by := out.Value("sValue"); by != "" && by != step.Campaign {
+	if by != "" && by != step.Campaign {
 		task, err := readTask(ctx, d.session)
 		if err != nil {
 			return rollout.Result{}, err
