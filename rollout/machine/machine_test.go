@@ -277,6 +277,17 @@ func TestNothingIsTakenAwayWhereTasksDoNotFire(t *testing.T) {
 	}
 }
 
+func TestNoRequestWhereTasksDoNotFire(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.timeout(time.Second)
+	b.win.Set(machinetest.TaskDead)
+	end, steps, _ := b.do(rollout.ActSecure)
+	if end.Outcome != rollout.Failed || end.Reason != rollout.ReasonSchedulerOff || !b.win.HTTPOpen() {
+		t.Errorf("ended %s (%s: %s) after %v; HTTP %v", end.Outcome, end.Reason, end.Detail, steps, b.win.HTTPOpen())
+	}
+}
+
 func TestUndoBringsHTTPBack(t *testing.T) {
 	t.Parallel()
 	for name, boot := range map[string]bool{"by its delay": false, "by a restart": true} {

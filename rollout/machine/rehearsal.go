@@ -15,6 +15,9 @@ const (
 	firstLook     = 200 * time.Millisecond
 )
 
+// patience is how long the scheduler has to start a task.
+func (m *Machine) patience() time.Duration { return min(rehearsalTime, m.cfg.Timeout) }
+
 // rehearsalXML is a task that the scheduler starts as it is to start the undo: because it was registered. It takes itself
 // away, as the undo does, so its absence shows that it ran.
 func rehearsalXML() string {
@@ -37,7 +40,7 @@ func (m *Machine) readArmed(ctx context.Context, d *door, step rollout.Step) (ro
 	if m.rehearsed {
 		return readTask(ctx, d.session)
 	}
-	last := time.NewTimer(min(rehearsalTime, m.cfg.Timeout))
+	last := time.NewTimer(m.patience())
 	defer last.Stop()
 	for wait := firstLook; ; wait = min(2*wait, 2*time.Second) {
 		select {
@@ -48,7 +51,7 @@ func (m *Machine) readArmed(ctx context.Context, d *door, step rollout.Step) (ro
 				m.dropTask(ctx, d.session, name)
 			}
 			return rollout.Undo{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed,
-				fmt.Errorf("the task scheduler took a task and did not run it within %v: it would not run the undo either", min(rehearsalTime, m.cfg.Timeout)))
+				fmt.Errorf("the task scheduler took a task and did not run it within %v: it would not run the undo either", m.patience()))
 		case <-time.After(wait):
 		}
 		tasks, err := readTasks(ctx, d.session, undoTask, rehearsalTask)

@@ -150,7 +150,7 @@ func (m *Machine) enroll(ctx context.Context, step rollout.Step) (rollout.Result
 	if err := startTask(ctx, d.session, enrollTask); err != nil {
 		return rollout.Result{}, err
 	}
-	code, err := awaitTask(ctx, d.session, enrollTask)
+	code, err := m.awaitTask(ctx, d.session, step)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -212,19 +212,23 @@ func (m *Machine) readCertificates(ctx context.Context, d *door) ([]pki.Certific
 	return m.certificates(ctx, parseRegQuery(out))
 }
 
-// awaitTask waits for the end of a one-shot task and answers its exit code.
-func awaitTask(ctx context.Context, s *wsman.Session, name string) (uint32, error) {
+// awaitTask waits for the end of the request and answers its exit code. A scheduler that does not start it
+// soon will not: a CA's slowness comes later.
+func (m *Machine) awaitTask(ctx context.Context, s *wsman.Session, step rollout.Step) (uint32, error) {
+	begun := time.Now()
 	for wait := 25 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("wait for the task %s: %w", name, context.Cause(ctx))
+			return 0, fmt.Errorf("wait for the task %s: %w", enrollTask, context.Cause(ctx))
 		case <-time.After(wait):
 		}
-		code, err := taskResult(ctx, s, name)
-		if err != nil {
+		code, err := taskResult(ctx, s, enrollTask)
+		switch {
+		case err != nil:
 			return 0, err
-		}
-		if code != taskRunning && code != taskNotYetRun {
+		case code == taskNotYetRun && time.Since(begun) > m.patience():
+			return 0, m.fail(step.Kind, rollout.ReasonSchedulerOff, fmt.Errorf("the task scheduler took a task and did not start it within %v", m.patience()))
+		case code != taskRunning && code != taskNotYetRun:
 			return code, nil
 		}
 	}

@@ -200,8 +200,8 @@ func (h *Host) startTask(path string) bool {
 	if t == nil {
 		return false
 	}
-	t.result = resultRunning
-	if !h.has(TaskDead) {
+	if !h.has(TaskDead) { // else it stays what it was: a task that never ran
+		t.result = resultRunning
 		h.after(2*time.Millisecond, func() { h.run(t) })
 	}
 	return true
