@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,18 +41,17 @@ func (m *Machine) readArmed(ctx context.Context, d *door, step rollout.Step) (ro
 	if m.rehearsed {
 		return readTask(ctx, d.session)
 	}
-	last := time.NewTimer(m.patience())
+	begun, last := m.cfg.Now(), time.NewTimer(m.patience())
 	defer last.Stop()
 	for wait := firstLook; ; wait = min(2*wait, 2*time.Second) {
 		select {
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) { // the step's time, where that is the shorter one
+				return rollout.Undo{}, m.notStarted(ctx, d, step, m.cfg.Now().Sub(begun))
+			}
 			return rollout.Undo{}, fmt.Errorf("wait for the task %s: %w", rehearsalTask, context.Cause(ctx))
 		case <-last.C:
-			for _, name := range []string{undoTask, rehearsalTask} {
-				m.dropTask(ctx, d.session, name)
-			}
-			return rollout.Undo{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed,
-				fmt.Errorf("the task scheduler took a task and did not run it within %v: it would not run the undo either", m.patience()))
+			return rollout.Undo{}, m.notStarted(ctx, d, step, m.patience())
 		case <-time.After(wait):
 		}
 		tasks, err := readTasks(ctx, d.session, undoTask, rehearsalTask)
@@ -63,4 +63,13 @@ func (m *Machine) readArmed(ctx context.Context, d *door, step rollout.Step) (ro
 			return tasks[undoTask], nil
 		}
 	}
+}
+
+// notStarted takes both tasks away again.
+func (m *Machine) notStarted(ctx context.Context, d *door, step rollout.Step, waited time.Duration) error {
+	for _, name := range []string{undoTask, rehearsalTask} {
+		m.dropTask(context.WithoutCancel(ctx), d.session, name)
+	}
+	return m.fail(step.Kind, rollout.ReasonUndoNotArmed,
+		fmt.Errorf("the task scheduler took a task and did not run it within %v: it would not run the undo either", waited.Round(time.Second)))
 }
