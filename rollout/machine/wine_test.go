@@ -155,7 +155,13 @@ func (w *wine) everyLine(t *testing.T) {
 			line string
 			want int
 		}{{storeLine, 3}, {acceptLine, 0}, {findRule("x"), 5}, {widenLine(5985), 5}} {
-			if _, code, _ := w.run(t, c.line, "PROBE_reg=3", "PROBE_findstr=5"); code != c.want {
+			var code int
+			for range 4 { // as above: now and then Wine's own code comes in the place of the program's
+				if _, code, _ = w.run(t, c.line, "PROBE_reg=3", "PROBE_findstr=5"); code == c.want {
+					break
+				}
+			}
+			if code != c.want {
 				t.Errorf("%s: %d, want %d", c.line, code, c.want)
 			}
 		}
