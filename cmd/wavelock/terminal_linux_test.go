@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -128,6 +129,9 @@ func codeOf(t *testing.T, c *exec.Cmd) int {
 // TestTerminalIsGivenBack ends a run in each way that a person can, and looks at the terminal and the campaign afterwards.
 func TestTerminalIsGivenBack(t *testing.T) {
 	t.Parallel()
+	if signal.Ignored(syscall.SIGHUP) { // under nohup a run goes on, as it should: what is handled here is not ignored there
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	dir := t.TempDir()
 	domain := startLab(t, dir, 8, "--latency", "60ms")
 	config, plan := filepath.Join(dir, "wavelock.yaml"), filepath.Join(dir, "spring.json")
