@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +24,7 @@ import (
 
 	"wavelock/pki/adcstest"
 	"wavelock/rollout/journal"
+	"wavelock/rollout/journal/postgrestest"
 	"wavelock/rollout/lab"
 )
 
@@ -36,6 +38,12 @@ func TestScripts(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: dir,
+		Condition: func(name string) (bool, error) {
+			if name != "postgres" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return postgrestest.Here() || os.Getenv("WAVELOCK_REQUIRE_PEERS") != "", nil
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
 			port, err := freePort()
@@ -51,7 +59,7 @@ func TestScripts(t *testing.T) {
 			"visit": cmdVisit, "leave": cmdLeave, "meddle": cmdMeddle, "await-text": cmdAwaitText,
 			"ca-manager": cmdCAManager, "ca-fault": cmdCAFault, "ca-revoke": cmdCARevoke, "template": cmdTemplate, "until": cmdUntil, "rebind": cmdRebind,
 			"forget-name": cmdForgetName, "newer-database": cmdNewerDatabase, "own": cmdOwn, "await": cmdAwait, "get": cmdGet, "secretless": cmdSecretless, "browse": cmdBrowse, "await-flight": cmdAwaitFlight, "env-from": cmdEnvFrom,
-			"flip-event": cmdFlipEvent,
+			"flip-event": cmdFlipEvent, "postgres": cmdPostgres,
 		},
 	})
 }
@@ -314,10 +322,14 @@ func cmdEnvFrom(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
-// await-flight waits until the campaign of the folder works on a host.
+// await-flight [DATABASE] waits until the campaign of the folder, or of the database, works on a host.
 func cmdAwaitFlight(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) == 0, "await-flight")
-	j, err := journal.Open(context.Background(), journal.Config{Path: ts.MkAbs("wavelock.db"), Now: time.Now})
+	need(ts, neg, len(args) <= 1, "await-flight [DATABASE]")
+	path := ts.MkAbs("wavelock.db")
+	if len(args) == 1 {
+		path = args[0]
+	}
+	j, err := journal.Open(context.Background(), journal.Config{Path: path, Now: time.Now})
 	ts.Check(err)
 	defer j.Close()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -21,6 +22,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/pflag"
 	"golang.org/x/crypto/md4" //nolint:staticcheck // the NT hash is MD4
+
+	"wavelock/rollout/journal/postgrestest"
 )
 
 // secretless SECRETFILE DIR [BUT...]: no file of DIR or among the temporary ones but those named, nor the last output,
@@ -69,6 +72,18 @@ func cmdSecretless(ts *testscript.TestScript, neg bool, args []string) {
 			look(name, b)
 		}
 	}
+}
+
+// postgres NAME SECRETFILE starts a PostgreSQL server that lets nobody in without the secret, for as long as the script
+// runs. NAME is set to the address of its database, NAME_DATA to the folder of its files.
+func cmdPostgres(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "postgres NAME SECRETFILE")
+	server, err := postgrestest.New(context.Background())
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(server.Close()) })
+	ts.Check(server.DemandPassword(context.Background(), strings.TrimSpace(ts.ReadFile(args[1]))))
+	ts.Setenv(args[0], server.Address("postgres"))
+	ts.Setenv(args[0]+"_DATA", server.Data())
 }
 
 // browse BASE NAME PASSWORDFILE PAGE... logs in, the first time with a wrong password, and keeps the pages as pages.html.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,7 @@ type Server struct {
 	made atomic.Int64
 	done chan struct{} // closed when the process has ended
 	door []string      // settings for connections from elsewhere
+	user *url.Userinfo // who logs in
 }
 
 // New makes a cluster and starts its server.
@@ -41,7 +43,7 @@ func New(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir}
+	s := &Server{dir: dir, user: url.User("wavelock")}
 	data := filepath.Join(dir, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -64,6 +66,12 @@ func New(ctx context.Context) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// Here reports whether this computer has a PostgreSQL.
+func Here() bool {
+	_, err := binary("postgres")
+	return err == nil
 }
 
 // binary is where a program of PostgreSQL is.
@@ -131,10 +139,33 @@ func (s *Server) Close() error {
 	return os.RemoveAll(s.dir)
 }
 
-// Address is where a database of the server is.
+// Address is where a database of the server is, with the password that it asks for, if it does.
 func (s *Server) Address(database string) string {
-	return fmt.Sprintf("postgres://wavelock@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
+	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", s.user, s.port, database)
 }
+
+// DemandPassword restarts the server so that nobody gets in without this password from here on (SCRAM-SHA-256).
+func (s *Server) DemandPassword(ctx context.Context, password string) error {
+	conn, err := pgx.Connect(ctx, s.Address("postgres"))
+	if err != nil {
+		return err
+	}
+	quoted, err := conn.PgConn().EscapeString(password)
+	if err == nil {
+		_, err = conn.Exec(ctx, "ALTER ROLE wavelock PASSWORD '"+quoted+"'")
+	}
+	if err := errors.Join(err, conn.Close(ctx), s.Stop()); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "data", "pg_hba.conf"), []byte("host all all 127.0.0.1/32 scram-sha-256\n"), 0o600); err != nil {
+		return err
+	}
+	s.user = url.UserPassword("wavelock", password)
+	return s.Start(ctx)
+}
+
+// Data is the folder of the server's files. Its log is not among them.
+func (s *Server) Data() string { return filepath.Join(s.dir, "data") }
 
 // Create makes a database, empty or as another one is, and answers its address.
 func (s *Server) Create(ctx context.Context, template string) (string, error) {
