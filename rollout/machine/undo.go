@@ -57,15 +57,16 @@ const system32 = `%SystemRoot%\System32\`
 
 // undoXML is the way back, on the host itself: it fires so long after it was
 // registered, by a clock that cannot be set, and at every boot, and again every
-// minute until the HTTP port listens and the service WinRM runs (state 4): another
-// product that shares the port through http.sys listens there while WinRM does not.
-// It calls executables of the system only.
+// minute until the HTTP port listens, the service WinRM runs (state 4) and the block
+// rule is gone: another product that shares the port through http.sys listens there
+// while WinRM does not, and when the computer starts netsh may come before the
+// firewall. It calls executables of the system only.
 func undoXML(after time.Duration, httpPort int) string {
 	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed", undoTriggers(after), listenerBack(),
 		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
 		action{system32 + "net.exe", "stop winrm /y"},
 		action{system32 + "net.exe", "start winrm"},
-		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && ` + dropUndo + `"`})
+		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && (` + blockRuleStays(httpPort) + ` || ` + dropUndo + `)"`})
 }
 
 // rebindXML is the way back of a renewal: the HTTPS listener as it was, and its certificate in http.sys, again every minute
@@ -93,6 +94,11 @@ const dropUndo = `schtasks /delete /tn ` + taskFolder + undoTask + ` /f`
 // winrmListens succeeds where somebody listens on the HTTP port and the service WinRM runs.
 func winrmListens(httpPort int) string {
 	return `netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 "`
+}
+
+// blockRuleStays succeeds where the registry has the rule of the brown-out.
+func blockRuleStays(httpPort int) string {
+	return `reg query HKLM\` + firewallPolicy + `\FirewallRules | findstr /l /c:Name=` + rollout.BlockRule(httpPort) + ` >nul`
 }
 
 func undoTriggers(after time.Duration) string {

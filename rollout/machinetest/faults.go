@@ -65,7 +65,7 @@ var Faults = []struct {
 	{EnrollPending, "the CA leaves the computer's request pending"},
 	{EnrollFailed, "certreq cannot reach the CA"},
 	{DiskFull, "nothing more can be written to the registry, to task files or to the certificate store"},
-	{FirewallStopped, "the service mpssvc is stopped, and netsh fails"},
+	{FirewallStopped, "the service mpssvc is stopped: no rule is in force, nothing is logged, and netsh fails"},
 	{Localised, "programs speak German"},
 	{Japanese, "programs speak Japanese"},
 	{RuleIgnored, "netsh says that it added the rule, and did not"},

@@ -92,9 +92,9 @@ func inRemotes(remotes []string, a netip.Addr) bool {
 }
 
 // firewallAllows decides about a connection: block beats allow, and what no rule
-// allows is refused while the profile is on.
+// allows is refused while the profile is on and the service runs.
 func (h *Host) firewallAllows(port int, remote string) bool {
-	if h.profile("EnableFirewall", 1) == 0 {
+	if h.profile("EnableFirewall", 1) == 0 || h.has(FirewallStopped) {
 		return true
 	}
 	a, err := netip.ParseAddr(remote)

@@ -236,6 +236,16 @@ func (h *Host) perform(t *task, i, code int) {
 	t.busy, t.result = false, uint32(code)
 }
 
+// TaskRuns is how often a task was started that is registered; 0 when there is none of that path.
+func (h *Host) TaskRuns(path string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.tasks[strings.ToLower(path)]; t != nil {
+		return t.runs
+	}
+	return 0
+}
+
 // ActionsTake gives every action of a task this time from now on; else they are done at once.
 func (h *Host) ActionsTake(d time.Duration) {
 	h.mu.Lock()

@@ -1,0 +1,54 @@
+package machine_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"wavelock/rollout"
+	"wavelock/rollout/machinetest"
+)
+
+const undoPath = `\wavelock\undo`
+
+// until waits for what the computer does by itself.
+func (b *bench) until(what string, is func() bool) {
+	b.t.Helper()
+	for begun := time.Now(); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begun) > 60*time.Second {
+			b.t.Fatalf("%s: not within a minute; HTTP %v, HTTPS %v, tasks %v, rules %v", what, b.win.HTTPOpen(), b.win.HTTPSOpen(), b.win.TaskNames(), b.blockRules())
+		}
+	}
+}
+
+func (b *bench) undoIsThere() bool { return slices.Contains(b.win.TaskNames(), undoPath) }
+
+// bootsOnce restarts the computer and waits until its undo was started, and has ended or is to be started again.
+func (b *bench) bootsOnce() {
+	b.t.Helper()
+	before := b.win.TaskRuns(undoPath)
+	b.win.Reboot()
+	b.until("the undo starts with the computer", func() bool { return !b.undoIsThere() || b.win.TaskRuns(undoPath) > before })
+}
+
+// At the start of a computer its firewall may not be ready for netsh yet: the rule stays, and the port listens all the
+// same. The undo is tried again until the rule is gone.
+func TestTheUndoDoesNotEndBeforeItsRuleIsGone(t *testing.T) {
+	t.Parallel()
+	b := quiet(t, time.Hour)
+	b.policy.UndoAfter, b.dies = rollout.Duration(time.Hour), rollout.StepNarrow
+	if end, steps, _ := b.do(rollout.ActQuiesce); end.Kind != rollout.StepNarrow {
+		t.Fatalf("HTTP is not narrowed: %v %s", steps, end.Detail)
+	}
+	b.win.Set(machinetest.FirewallStopped)
+	b.bootsOnce()
+	b.win.Clear(machinetest.FirewallStopped)
+	if len(b.blockRules()) != 1 || b.stranger() {
+		t.Fatalf("the rule is not in force: nothing is tried; %v", b.blockRules())
+	}
+	b.bootsOnce() // as a minute later
+	b.until("the undo ends", func() bool { return !b.undoIsThere() })
+	if !b.stranger() || len(b.blockRules()) > 0 {
+		t.Errorf("the undo is through; others get in %v, rules %v", b.stranger(), b.blockRules())
+	}
+}
