@@ -35,7 +35,7 @@ Nothing in the domain is changed, and no secret is written.`,
 	f.StringVar(&o.Domain, "domain", "", "DNS `NAME` of it (default: this computer's)")
 	f.StringVar(&o.Site, "site", "", "`SITE` whose controllers are asked first")
 	f.StringVar(&o.Resolver, "resolver", "", "DNS server as `IP:PORT` (default: the system's)")
-	f.StringVar(&o.Kind, "kind", "ntlm", "ntlm, kerberos, or windows: who runs this")
+	f.StringVar(&o.Kind, "kind", "ntlm", "`KIND` of logon: ntlm, kerberos, or windows (who runs this)")
 	f.StringVar(&o.User, "user", "", "`ACCOUNT` as CORP\\name or name@corp.example")
 	f.StringVar(&o.PasswordFile, "password-file", "", "`FILE` with the password")
 	f.StringVar(&o.PasswordEnv, "password-env", "", "environment `VARIABLE` with the password")

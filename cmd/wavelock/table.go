@@ -79,7 +79,11 @@ func defuse(row []string) []string {
 	return out
 }
 
+// align prints the rows in columns, and nothing where there is none: what that means is said in words.
 func (t *table) align(w io.Writer) error {
+	if len(t.rows) == 0 {
+		return nil
+	}
 	width := make([]int, len(t.head))
 	for _, row := range append([][]string{t.head}, t.rows...) {
 		for i, cell := range row {
