@@ -35,7 +35,7 @@ func funcs() template.FuncMap {
 		"bars":     bars, "short": short, "num": num, "date": date, "when": when, "iso": stamp, "until": until, "ago": ago,
 		"plural": plural, "link": link, "or_": orDash, "str": func(v any) string { return fmt.Sprint(v) },
 		"secured": func(c map[rollout.Class]int) int { return c[rollout.ClassHTTPSOnly] }, "unknown": func(c map[rollout.Class]int) int { return c[rollout.ClassUnknown] },
-		"eventWord": eventWord, "postureCheck": postureCheck, "dict": dict, "add": func(a, b int) int { return a + b }, "join": func(list []string, sep string) string { return strings.Join(list, sep) },
+		"eventWord": eventWord, "lower": strings.ToLower, "postureCheck": postureCheck, "dict": dict, "add": func(a, b int) int { return a + b }, "join": func(list []string, sep string) string { return strings.Join(list, sep) },
 	}
 }
 
