@@ -70,7 +70,7 @@ func undoXML(after time.Duration, httpPort int) string {
 }
 
 // rebindXML is the way back of a renewal: the HTTPS listener as it was, and its certificate in http.sys, again every minute
-// until that is so. The certificate is written out, since the service may leave a binding alone that is there. Where it
+// until that is so and WinRM answers with it. The certificate is written out, since the service may leave a binding alone that is there. Where it
 // cannot be bound any more, as somebody has taken it out of the store, the HTTP listener that was kept is the last resort.
 func rebindXML(after time.Duration, httpPort, port int, back pki.Thumbprint, kept bool) string {
 	actions := []action{listenerBack(), {system32 + "net.exe", "stop winrm /y"}}
@@ -80,7 +80,7 @@ func rebindXML(after time.Duration, httpPort, port int, back pki.Thumbprint, kep
 			action{system32 + "netsh.exe", "http add sslcert " + at + " certhash=" + string(back) + " appid=" + rollout.WinRMAppID + " certstorename=MY"})
 	}
 	bound := fmt.Sprintf("netsh http show sslcert ipport=0.0.0.0:%d | findstr /i /l /c:%s", port, back)
-	actions = append(actions, action{system32 + "net.exe", "start winrm"}, action{system32 + "cmd.exe", `/d /c "` + bound + ` && ` + dropUndo + `"`})
+	actions = append(actions, action{system32 + "net.exe", "start winrm"}, action{system32 + "cmd.exe", `/d /c "` + bound + ` && ` + winrmListens(port) + ` && ` + dropUndo + `"`})
 	if kept {
 		actions = append(actions, action{system32 + "cmd.exe", `/d /c "` + bound + ` >nul || (reg copy HKLM\` + lastResortKey + ` HKLM\` + listenerKey + ` /s /f & net stop winrm /y & net start winrm & ` +
 			winrmListens(httpPort) + ` && ` + dropUndo + `)"`})
@@ -91,9 +91,10 @@ func rebindXML(after time.Duration, httpPort, port int, back pki.Thumbprint, kep
 // dropUndo is the last thing that an undo does.
 const dropUndo = `schtasks /delete /tn ` + taskFolder + undoTask + ` /f`
 
-// winrmListens succeeds where somebody listens on the HTTP port and the service WinRM runs.
-func winrmListens(httpPort int) string {
-	return `netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(httpPort) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 "`
+// winrmListens succeeds where somebody listens on the port and the service WinRM runs. net start fails while the service
+// is still about to stop.
+func winrmListens(port int) string {
+	return `netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(port) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 "`
 }
 
 // blockRuleStays succeeds where the registry has the rule of the brown-out.

@@ -104,7 +104,19 @@ func (h *Host) SetService(name, state string) {
 }
 
 // running tells if the WinRM service runs.
-func (h *Host) running() bool { return h.services["winrm"] != "Stopped" }
+func (h *Host) running() bool {
+	return h.services["winrm"] != "Stopped" && h.services["winrm"] != stopPending
+}
+
+// stopPending is a service's state, Win32_Service, until it has stopped: then it can be started again.
+const stopPending = "Stop Pending"
+
+// WinRMStopsIn has the WinRM service take so much longer to stop than net waits for it.
+func (h *Host) WinRMStopsIn(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopTime = d
+}
 
 // allServices is the common list with this computer's differences.
 func (h *Host) allServices() []service {

@@ -82,6 +82,7 @@ type Host struct {
 	keyACL     string           // who may use them, SDDL; empty: nothing says
 	tasks      map[string]*task // by lower-case path
 	actionTime time.Duration    // of each action of a task
+	stopTime   time.Duration    // of the WinRM service, beyond what net waits
 	files      map[string][]byte
 	awaited    []signer // keys whose requests wait for their certificates
 	shells     map[string]*shell

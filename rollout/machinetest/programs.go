@@ -118,9 +118,12 @@ func progNet(x *execution, rest string) int {
 		x.err.WriteString("The service name is invalid.\r\n")
 		return 2
 	}
-	running := x.h.running()
-	switch args[0] {
-	case "stop":
+	running, pending := x.h.running(), x.h.services["winrm"] == stopPending
+	switch {
+	case pending:
+		x.err.WriteString("The service is starting or stopping.  Please try again later.\r\n")
+		return 2
+	case args[0] == "stop":
 		if !running {
 			x.err.WriteString("The Windows Remote Management (WS-Management) service is not started.\r\n")
 			return 2
@@ -129,7 +132,13 @@ func progNet(x *execution, rest string) int {
 		x.h.services["winrm"] = "Stopped"
 		x.h.shells = map[string]*shell{} // with the connections, the one that asks for this included
 		x.h.shut()
-	case "start":
+		if x.h.stopTime > 0 {
+			x.h.services["winrm"] = stopPending
+			x.h.after(x.h.stopTime, func() { x.h.services["winrm"] = "Stopped" })
+			x.err.WriteString("The Windows Remote Management (WS-Management) service could not be stopped.\r\n")
+			return 2
+		}
+	case args[0] == "start":
 		if running {
 			x.err.WriteString("The requested service has already been started.\r\n")
 			return 2
@@ -153,7 +162,7 @@ func progSC(x *execution, rest string) int {
 	if len(args) == 2 && strings.EqualFold(args[0], "query") {
 		for _, s := range x.h.allServices() {
 			if strings.EqualFold(s.name, args[1]) {
-				state := map[string]string{"Running": "4  RUNNING", "Stopped": "1  STOPPED"}[s.state]
+				state := map[string]string{"Running": "4  RUNNING", "Stopped": "1  STOPPED", stopPending: "3  STOP_PENDING"}[s.state]
 				fmt.Fprintf(&x.out, "\r\nSERVICE_NAME: %s\r\n        STATE              : %s\r\n", s.name, state)
 				return 0
 			}
