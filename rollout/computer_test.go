@@ -71,7 +71,8 @@ func (c *computer) doors() doors {
 
 // usable reports whether the host itself would let an administrator in over HTTPS.
 func (c *computer) usable() bool {
-	return c.https && c.thumb != "" && c.thumb != c.rotten && c.bound == c.thumb && (c.rule || !c.blocked)
+	good := slices.ContainsFunc(c.certs, func(x pki.Certificate) bool { return x.Thumbprint == c.thumb && c.now.Before(x.NotAfter) })
+	return c.https && good && c.thumb != c.rotten && c.bound == c.thumb && (c.rule || !c.blocked)
 }
 
 func (c *computer) httpUp() bool { return c.http && !c.shut && !c.now.Before(c.off) }

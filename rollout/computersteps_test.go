@@ -210,12 +210,12 @@ func (c *computer) putBack(s Step) (Result, *Failure) {
 	if s.Image == nil || s.Image.Host != c.host.ID {
 		c.t.Fatalf("put-back without an image of this host")
 	}
-	c.http = slices.ContainsFunc(s.Image.Listeners, isDoor(HTTP))
+	c.http = c.http || slices.ContainsFunc(s.Image.Listeners, isDoor(HTTP)) // one that is there is not taken away
 	if i := slices.IndexFunc(s.Image.Listeners, isDoor(HTTPS)); i >= 0 {
 		c.https, c.thumb, c.bound = true, s.Image.Listeners[i].Thumbprint, s.Image.Listeners[i].Thumbprint
 	} else {
 		c.https, c.thumb, c.bound = false, "", ""
 	}
-	c.rule, c.armed, c.task, c.image, c.narrowed = false, false, false, nil, time.Time{}
+	c.rule, c.armed, c.task, c.image, c.narrowed = c.rule && s.KeepRule, false, false, nil, time.Time{}
 	return Result{}, nil
 }

@@ -2,8 +2,6 @@ package rollout
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"wavelock/pki"
@@ -370,47 +368,14 @@ func nextRestore(run HostRun, now time.Time) Step {
 		image = run.Seen.Image.Value
 	}
 	switch {
-	case image == nil && run.Seen.clean():
+	case image == nil && run.Seen.clean(false):
 		return finish(Restored, "", "nothing had been written")
 	case image == nil && !run.Seen.readable():
 		return notRestored(run, ReasonNotReadable, "whether the host carries a before-image, an undo or a rule of ours could not be read", now)
 	case image == nil, image.Host != run.Host.ID:
 		return finish(NeedsHuman, ReasonNoImage, "neither the journal nor the host has a before-image of this host")
-	case run.Seen.clean() && run.Seen.looksLike(*image):
-		return finish(Restored, "", "")
 	}
-	return Step{Kind: StepRestore, Image: image, Campaign: string(run.Campaign)}
-}
-
-// readable reports whether everything was read that this program may have written.
-func (o Observation) readable() bool { return o.Image.Known && o.Undo.Known && o.Firewall.Known }
-
-// clean reports whether the host was seen to carry nothing that this program
-// wrote. What could not be read is not clean.
-func (o Observation) clean() bool {
-	return o.readable() && o.Image.Value == nil && !o.Undo.Value.Armed && !o.Undo.Value.Task &&
-		!slices.ContainsFunc(o.Firewall.Value.Rules, func(r FirewallRule) bool { return strings.HasPrefix(r.Name, RuleNamePrefix) })
-}
-
-// RuleNamePrefix begins the name of every firewall rule that this program adds.
-const RuleNamePrefix = "wavelock-"
-
-// looksLike reports whether the host has the listeners of the image again.
-func (o Observation) looksLike(image BeforeImage) bool {
-	if !o.Listeners.Known {
-		return false
-	}
-	for _, t := range []Transport{HTTP, HTTPS} {
-		now, is := o.listener(t)
-		i := slices.IndexFunc(image.Listeners, isDoor(t))
-		if is != (i >= 0) {
-			return false
-		}
-		if is && (now.Port != image.Listeners[i].Port || now.Thumbprint != image.Listeners[i].Thumbprint) {
-			return false
-		}
-	}
-	return true
+	return run.wayBack(*image, now)
 }
 
 // bound is the certificate that http.sys would present on the port.

@@ -73,12 +73,13 @@ type Step struct {
 	Profiles   []string       `json:"profiles,omitempty"` // allow: firewall profiles
 	Keep       []string       `json:"keep,omitempty"`     // narrow: the addresses that stay allowed, as the host sees them
 	UndoAfter  time.Duration  `json:"undo_after,omitempty"`
-	Kept       bool           `json:"kept,omitempty"`  // arm: HTTP is gone already, and its listener is in the before-image: in a renewal, the last resort
-	Back       pki.Thumbprint `json:"back,omitempty"`  // arm: a renewal: the way back is the HTTPS listener as it is, with this certificate
-	Alone      bool           `json:"alone,omitempty"` // prove-closed: HTTP was never there or is not ours to remove, and its port is not asked
-	At         time.Time      `json:"at,omitzero"`     // arm, narrow: when it was decided; the undo fires no earlier than UndoAfter later
-	Until      time.Time      `json:"until,omitzero"`  // remove, narrow: it is not begun later, as the undo may fire by then
-	Image      *BeforeImage   `json:"image,omitempty"` // save-image, put-back
+	Kept       bool           `json:"kept,omitempty"`      // arm: HTTP is gone already, and its listener is in the before-image: in a renewal, the last resort
+	Back       pki.Thumbprint `json:"back,omitempty"`      // arm: a renewal: the way back is the HTTPS listener as it is, with this certificate
+	Alone      bool           `json:"alone,omitempty"`     // prove-closed: HTTP was never there or is not ours to remove, and its port is not asked
+	KeepRule   bool           `json:"keep_rule,omitempty"` // put-back: the rule for the HTTPS port stays, or nobody would get in
+	At         time.Time      `json:"at,omitzero"`         // arm, narrow: when it was decided; the undo fires no earlier than UndoAfter later
+	Until      time.Time      `json:"until,omitzero"`      // remove, narrow: it is not begun later, as the undo may fire by then
+	Image      *BeforeImage   `json:"image,omitempty"`     // save-image, put-back
 
 	// Of a StepFinish:
 	Outcome Outcome   `json:"outcome,omitempty"`
