@@ -46,10 +46,19 @@ func armLine(campaign string, kept bool, back pki.Thumbprint) (string, error) {
 		listenerKey, undoKey, last, mark), nil
 }
 
-// restoreLine takes away the rules and keys that are ours. That one of them is not
-// there is no error.
-func restoreLine(httpPort, httpsPort int) string {
-	return deleteRule(ruleName(httpsPort)) + " & " + deleteRule(rollout.BlockRule(httpPort)) + ` & reg delete "HKLM\` + ownKey + `" /f`
+// restoreLine takes away the rules and keys that are ours; the rule for HTTPS stays where nobody would get in without it.
+// That one of them is not there is no error. The before-image goes last, and not before the rules have gone.
+func restoreLine(httpPort, httpsPort int, keepRule bool) string {
+	line, left := deleteRule(rollout.BlockRule(httpPort)), rollout.BlockRule(httpPort)
+	if !keepRule {
+		line, left = deleteRule(ruleName(httpsPort))+" & "+line, rollout.RuleNamePrefix
+	}
+	return line + " & " + ruleStays(left) + ` || reg delete "HKLM\` + ownKey + `" /f`
+}
+
+// ruleStays succeeds where the registry has a rule whose name begins so.
+func ruleStays(prefix string) string {
+	return `reg query HKLM\` + firewallPolicy + `\FirewallRules | findstr /l /c:Name=` + prefix + ` >nul`
 }
 
 // fileLines write a file of requestFolder anew. Its lines have to be free of what

@@ -72,7 +72,8 @@ func everyLine(t testing.TB) []namedLine {
 		{"narrow", must(narrowLine(5985, []string{"10.0.0.5", "2001:db8::5"}))},
 		{"prove-narrow", findRule("wavelock-block-5985")},
 		{"widen", widenLine(5985)},
-		{"restore", restoreLine(5985, 5986)},
+		{"restore", restoreLine(5985, 5986, false)},
+		{"restore: the rule stays", restoreLine(5985, 5986, true)},
 	}
 	for _, l := range fileLines("request.inf", requestLines("web01.corp.example")) {
 		lines = append(lines, namedLine{"request: its policy file", l})

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func undoXML(after time.Duration, httpPort int) string {
 		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
 		action{system32 + "net.exe", "stop winrm /y"},
 		action{system32 + "net.exe", "start winrm"},
-		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && (` + blockRuleStays(httpPort) + ` || ` + dropUndo + `)"`})
+		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && (` + ruleStays(rollout.BlockRule(httpPort)) + ` || ` + dropUndo + `)"`})
 }
 
 // rebindXML is the way back of a renewal: the HTTPS listener as it was, and its certificate in http.sys, again every minute
@@ -95,11 +96,6 @@ const dropUndo = `schtasks /delete /tn ` + taskFolder + undoTask + ` /f`
 // is still about to stop.
 func winrmListens(port int) string {
 	return `netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(port) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 "`
-}
-
-// blockRuleStays succeeds where the registry has the rule of the brown-out.
-func blockRuleStays(httpPort int) string {
-	return `reg query HKLM\` + firewallPolicy + `\FirewallRules | findstr /l /c:Name=` + rollout.BlockRule(httpPort) + ` >nul`
 }
 
 func undoTriggers(after time.Duration) string {
@@ -362,13 +358,16 @@ func (m *Machine) putBack(ctx context.Context, step rollout.Step) (rollout.Resul
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	if !m.seen.Firewall.Known || m.seen.Narrowed(m.cfg.HTTPPort) { // the rule may leave out another address than ours
-		if _, err := d.run(ctx, deleteRule(rollout.BlockRule(m.cfg.HTTPPort))); err != nil {
-			return rollout.Result{}, err
-		}
+	stays, err := m.openHTTP(ctx, d)
+	if err != nil {
+		return rollout.Result{}, err
 	}
 	if err := m.restoreHTTP(ctx, d, step.Image); err != nil {
 		return rollout.Result{}, err
+	}
+	if stays { // it is in force again when the computer has restarted, and then HTTPS may be the only way in
+		return rollout.Result{}, &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.ReasonFirewallFailed, Transient: true,
+			Err: fmt.Errorf("the rule %s is still there: HTTPS is left as it is until that is gone", rollout.BlockRule(m.cfg.HTTPPort))}
 	}
 	if _, was := had(step.Image, rollout.HTTP); was && d.session.Secure() { // the rest takes this door away
 		if d, err = m.fresh(ctx, rollout.HTTP); err != nil {
@@ -380,8 +379,21 @@ func (m *Machine) putBack(ctx context.Context, step rollout.Step) (rollout.Resul
 		errs = append(errs, deleteTask(ctx, d.session, task))
 	}
 	// The exit code of a rule or key that is not there is no error; what stays is seen by the next inspection.
-	_, err = d.run(ctx, restoreLine(m.cfg.HTTPPort, m.cfg.HTTPSPort))
+	_, err = d.run(ctx, restoreLine(m.cfg.HTTPPort, m.cfg.HTTPSPort, step.KeepRule))
 	return rollout.Result{}, errors.Join(append(errs, err)...)
+}
+
+// openHTTP deletes the rule of the brown-out, which may leave out another address than ours, and tells whether it stays.
+func (m *Machine) openHTTP(ctx context.Context, d *door) (stays bool, err error) {
+	if m.seen.Firewall.Known && !m.seen.Narrowed(m.cfg.HTTPPort) {
+		return false, nil
+	}
+	res, err := d.run(ctx, widenLine(m.cfg.HTTPPort))
+	if err != nil {
+		return false, err
+	}
+	_, stays = ruleIn(res.Stdout)
+	return stays, nil
 }
 
 func had(image *rollout.BeforeImage, t rollout.Transport) (rollout.Listener, bool) {
@@ -410,6 +422,12 @@ func (m *Machine) restoreHTTP(ctx context.Context, d *door, image *rollout.Befor
 
 func (m *Machine) restoreHTTPS(ctx context.Context, d *door, image *rollout.BeforeImage) error {
 	l, was := had(image, rollout.HTTPS)
+	same := func(o rollout.Listener) bool {
+		return o.Transport == rollout.HTTPS && o.Address == "*" && o.Enabled == l.Enabled && o.Port == l.Port && o.Thumbprint == l.Thumbprint
+	}
+	if was && slices.ContainsFunc(m.seen.Listeners.Value, same) {
+		return nil // nothing is written to what may be the only door
+	}
 	if was {
 		return m.putListener(ctx, d, wsman.NewElement("Listener", wsman.Field{Name: "Port", Value: strconv.Itoa(l.Port)},
 			wsman.Field{Name: "Hostname", Value: l.Hostname}, wsman.Field{Name: "Enabled", Value: strconv.FormatBool(l.Enabled)},

@@ -75,3 +75,37 @@ func TestTheUndoOfARenewalDoesNotEndBeforeWinRMRuns(t *testing.T) {
 		})
 	}
 }
+
+// netsh cannot delete the rule of the brown-out while the firewall does not run, and the rule is in force again later:
+// until it is gone, HTTPS stays, and so does the image.
+func TestTheWayBackTakesNoDoorAwayWhileTheRuleStays(t *testing.T) {
+	t.Parallel()
+	b := quiet(t, time.Hour)
+	b.want(rollout.ActQuiesce, rollout.Soaking)
+	b.win.Set(machinetest.FirewallStopped)
+	end, steps, _ := b.do(rollout.ActRestore)
+	if end.Outcome == rollout.Restored {
+		t.Fatalf("restored after %v, with the rules %v", steps, b.blockRules())
+	}
+	b.doors(true, true)
+	b.image = nil // the journal is lost: the host's own image has to serve
+	b.win.Clear(machinetest.FirewallStopped)
+	b.want(rollout.ActRestore, rollout.Restored)
+	if !b.stranger() || len(b.blockRules()) > 0 {
+		t.Errorf("others get in %v, rules %v", b.stranger(), b.blockRules())
+	}
+}
+
+// The certificate of an old image has been replaced on a host that never had HTTP: putting it back would shut the only door.
+func TestTheWayBackLeavesTheOnlyDoorItsCertificate(t *testing.T) {
+	t.Parallel()
+	b := neverHTTP(t)
+	b.want(rollout.ActRenew, rollout.Passed)
+	_, renewed := b.presented()
+	b.want(rollout.ActRestore, rollout.Restored)
+	if _, thumb := b.presented(); thumb != renewed {
+		t.Errorf("%s is presented, it was %s", thumb.Short(), renewed.Short())
+	}
+	b.doors(false, true)
+	b.want(rollout.ActRestore, rollout.Restored)
+}

@@ -246,7 +246,7 @@ func (w *wine) undo(t *testing.T) {
 	if err != nil || parts[5][1].path != `SOFTWARE\wavelock\before` && len(parts[5]) < 4 {
 		t.Errorf("%v %+v", err, parts)
 	}
-	w.run(t, restoreLine(5985, 5986)) // netsh is Wine's, which does nothing
+	w.run(t, restoreLine(5985, 5986, false)) // netsh is Wine's, which does nothing
 	if _, code, _ := w.run(t, `reg query "HKLM\`+ownKey+`"`); code == 0 {
 		t.Error("our key is left")
 	}
