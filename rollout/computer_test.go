@@ -138,7 +138,7 @@ func (c *computer) observe() Observation {
 	o.System = Saw(System{Build: 20348})
 	o.Service = Saw(Service{IPv4Filter: "*", IPv6Filter: "*"})
 	o.Policy, o.Uses = Saw(WinRMPolicy{}), Saw(Uses{})
-	o.Services = Saw([]WindowsService{{Name: "Schedule", Running: true}})
+	o.Services = Saw([]WindowsService{{Name: "Schedule", Running: true}, {Name: "mpssvc", Running: true}})
 	o.Peers, o.Drops = Saw(append(slices.Clone(c.peers), Peer{Address: "192.0.2.1", Port: 5985, Self: true})), Saw(slices.Clone(c.drops))
 	o.Listeners, o.Bindings, o.Firewall = Saw(c.listeners()), Saw(c.bindings()), Saw(c.firewall())
 	o.Certificates = Saw(slices.Clone(c.certs))

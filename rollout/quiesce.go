@@ -163,7 +163,8 @@ func without(keep []netip.Addr, first, last netip.Addr) []string {
 
 func between(from, to netip.Addr) string { return from.String() + "-" + to.String() }
 
-// blockRuleWorks asks whether a local block rule would do anything on the host.
+// blockRuleWorks asks whether a local block rule would do anything on the host. It is asked at every look of a
+// brown-out, too: one in which nobody was kept out proves nothing.
 func blockRuleWorks(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
 	if p.Quiesce == 0 {
 		return Finding{}, false
@@ -171,6 +172,9 @@ func blockRuleWorks(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool
 	narrowing := []ActionKind{ActQuiesce}
 	if !o.Firewall.Known {
 		return blocker(ReasonNotFullyObserved, narrowing, "the firewall was not read, so HTTP cannot be narrowed: %s", o.Firewall.Why)
+	}
+	if s, ok := o.service("mpssvc"); o.Services.Known && (!ok || !s.Running) {
+		return blocker(ReasonFirewallOff, narrowing, "the firewall's service mpssvc does not run: no rule is in force")
 	}
 	for _, f := range o.Firewall.Value.Profiles {
 		switch {

@@ -87,6 +87,12 @@ func TestStepsOfQuiesce(t *testing.T) {
 			over(r)
 			r.Seen.Peers.Value = []Peer{{Address: "192.0.2.9", Port: 5985}}
 		}, StepFinish, Failed, ReasonHTTPClient},
+		"a firewall that does not run keeps nobody out": {func(r *HostRun) {
+			over(r)
+			r.Seen.Services.Value = []WindowsService{{Name: "Schedule", Running: true}, {Name: "MpsSvc"}}
+		}, StepFinish, Failed, ReasonFirewallOff},
+		"nor does one whose profile was switched off": {func(r *HostRun) { over(r); r.Seen.Firewall.Value.Profiles[0].Enabled = false }, StepFinish, Failed, ReasonFirewallOff},
+		"it is not narrowed where it does not run":    {func(r *HostRun) { armed(r); r.Seen.Services.Value[1].Running = false }, StepFinish, Refused, ReasonFirewallOff},
 		"a rule that is gone is a failure":            {func(r *HostRun) { r.NarrowedAt = epoch.Add(-time.Hour) }, StepFinish, Failed, ReasonUndoFired},
 		"without HTTP there is nothing to narrow":     {func(r *HostRun) { r.Seen.Listeners.Value = r.Seen.Listeners.Value[1:] }, StepFinish, Passed, ""},
 		"a host that is off is deferred":              {func(r *HostRun) { soaking(r); *r.Seen = Observation{} }, StepFinish, Deferred, ReasonUnreachable},

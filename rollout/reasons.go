@@ -102,7 +102,7 @@ var reasons = map[Reason]reasonText{
 	ReasonHTTPStillOpen:         {"5985 still answers although the listener is gone", "another listener or product answers /wsman there; see netsh http show servicestate"},
 	ReasonHTTPUncertain:         {"5985 is silent, which proves nothing", "a firewall on the way hides the port; the host's own list of listeners is all there is"},
 	ReasonNarrowFailed:          {"HTTP was not narrowed to us as it should be", "another rule or the firewall's profile may decide; see the rules for 5985 on the host. The undo on the host takes the block rule away"},
-	ReasonFirewallOff:           {"the host's firewall is off", "a brown-out is a firewall rule: switch the profile on, or plan without policy.quiesce"},
+	ReasonFirewallOff:           {"the host's firewall is off", "a brown-out is a firewall rule: switch the profile on and start the service mpssvc, or plan without policy.quiesce"},
 	ReasonSelfNotSeen:           {"the host does not see us under our address", "an address translation lies between: name our address as the host sees it in policy.controllers"},
 	ReasonSoaking:               {"HTTP is narrowed to us, and it is watched who is turned away", "nothing to do: the listener goes when the time is over and nobody was turned away"},
 	ReasonTurnedAway:            {"somebody was turned away at the HTTP port", "move that client to HTTPS (port 5986, -UseSSL) first; the host was opened to it again"},

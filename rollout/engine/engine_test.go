@@ -225,7 +225,7 @@ func (h *winHost) observe(id rollout.Host, now time.Time) rollout.Observation {
 		Identity: rollout.Saw(rollout.Identity{FQDN: string(id.ID), Domain: id.Domain, PartOfDomain: true}),
 		Service:  rollout.Saw(rollout.Service{IPv4Filter: "*", IPv6Filter: "*"}),
 		Undo:     rollout.Saw(rollout.Undo{Armed: h.armed, Task: h.armed, Campaign: "spring"}),
-		Services: rollout.Saw([]rollout.WindowsService{{Name: "Schedule", Running: true}}), System: rollout.Saw(rollout.System{Build: 20348}),
+		Services: rollout.Saw([]rollout.WindowsService{{Name: "Schedule", Running: true}, {Name: "mpssvc", Running: true}}), System: rollout.Saw(rollout.System{Build: 20348}),
 		Policy: rollout.Saw(rollout.WinRMPolicy{}), Uses: rollout.Saw(rollout.Uses{}), Peers: rollout.Saw([]rollout.Peer(nil)), Image: rollout.Saw((*rollout.BeforeImage)(nil)),
 		Listeners: rollout.Saw([]rollout.Listener(nil)), Bindings: rollout.Saw([]rollout.Binding(nil)),
 		Certificates: rollout.Saw([]pki.Certificate(nil)),
