@@ -185,6 +185,9 @@ func question(w io.Writer, in *bufio.Reader, text, guess string) (string, error)
 	}
 	fmt.Fprintf(w, "%s: ", text)
 	line, err := whileAsking(nil, func() (string, error) { return in.ReadString('\n') })
+	if errors.Is(err, context.Canceled) {
+		return "", err
+	}
 	if err != nil && line == "" {
 		return "", failWith(exitUsage, "nothing was written", "the questions were not answered")
 	}

@@ -62,9 +62,11 @@ type lentTerminal struct {
 	mu     sync.Mutex
 	back   func()
 	asking bool // a person is waited for
+	left   bool // a signal has come
 }
 
 // whileAsking reads a person's answer. A signal ends the program meanwhile: there is nothing that would have to end first.
+// After a signal nobody is asked.
 func whileAsking[T any](in any, read func() (T, error)) (T, error) {
 	back := func() {}
 	if f, ok := in.(*os.File); ok {
@@ -72,22 +74,37 @@ func whileAsking[T any](in any, read func() (T, error)) (T, error) {
 			back = func() { _ = term.Restore(int(f.Fd()), before) } // the terminal may be gone
 		}
 	}
-	lent.set(back)
-	lent.ask(true)
+	if !lent.ask(back) {
+		var none T
+		return none, context.Canceled
+	}
 	defer lent.giveBack()
-	defer lent.ask(false)
+	defer lent.answered()
 	return read()
 }
 
-func (l *lentTerminal) ask(asking bool) {
+// ask lends the terminal for a question, unless a signal has come.
+func (l *lentTerminal) ask(back func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.asking = asking
+	if l.left {
+		return false
+	}
+	l.back, l.asking = back, true
+	return true
 }
 
-func (l *lentTerminal) asks() bool {
+func (l *lentTerminal) answered() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asking = false
+}
+
+// leave says that a signal has come, and reports whether a person is being asked.
+func (l *lentTerminal) leave() (asking bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = true
 	return l.asking
 }
 

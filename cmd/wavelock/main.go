@@ -32,7 +32,7 @@ func endBySignal(cancel context.CancelFunc) {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	first := <-signals
-	if lent.asks() {
+	if lent.leave() {
 		lent.giveBack()
 		fmt.Fprintln(os.Stderr, "\nwavelock: interrupted: the question was not answered")
 		os.Exit(exitInterrupted)

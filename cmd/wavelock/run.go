@@ -240,6 +240,9 @@ func (a *app) ask(plan rollout.Plan) error {
 	}
 	fmt.Fprintf(a.err, "%s will be changed in %s, hash %.12s.\nType %s to approve: ", plural(len(plan.Hosts), "host"), plural(len(plan.Waves), "wave"), plan.Hash(), plan.ID)
 	line, err := whileAsking(f, func() (string, error) { return bufio.NewReader(f).ReadString('\n') })
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
 	if err != nil || strings.TrimSpace(line) != string(plan.ID) {
 		return failWith(exitWaiting, "nothing was changed", "the plan %s was not approved", plan.ID)
 	}

@@ -115,8 +115,11 @@ func (s *screen) run(t *testing.T, dir string, owner bool, args ...string) *exec
 	return c
 }
 
+// codeOf waits for the program's end, which has to come by itself.
 func codeOf(t *testing.T, c *exec.Cmd) int {
 	t.Helper()
+	limit := time.AfterFunc(3*time.Minute, func() { c.Process.Kill() })
+	defer limit.Stop()
 	var ended *exec.ExitError
 	if c.ProcessState == nil {
 		if err := c.Wait(); err != nil && !errors.As(err, &ended) {
