@@ -57,7 +57,7 @@ func (run HostRun) Advance(step Step, res Result, failure *Failure) HostRun {
 	case StepProveNarrow:
 		run.Narrow = res.Proof
 	case StepArm:
-		run.ArmedAt = step.At
+		run.ArmedAt, run.Mark = step.At, step.Mark
 	case StepNarrow:
 		run.NarrowedAt = step.At
 	case StepDisarm:

@@ -26,6 +26,7 @@ type computer struct {
 	rule, blocked bool // our firewall rule; whether the port needs one
 	armed, task   bool
 	by            string         // whose undo it is; empty: ours
+	mark          string         // of the undo
 	back          pki.Thumbprint // what the undo of a renewal binds again
 	last          bool           // it opens HTTP where that certificate is gone
 	shut          bool           // something on the way shuts HTTP, which is there
@@ -142,7 +143,7 @@ func (c *computer) observe() Observation {
 	o.Peers, o.Drops = Saw(append(slices.Clone(c.peers), Peer{Address: "192.0.2.1", Port: 5985, Self: true})), Saw(slices.Clone(c.drops))
 	o.Listeners, o.Bindings, o.Firewall = Saw(c.listeners()), Saw(c.bindings()), Saw(c.firewall())
 	o.Certificates = Saw(slices.Clone(c.certs))
-	o.Undo = Saw(Undo{Armed: c.armed, Task: c.task, Campaign: cmp.Or(c.by, "drill")})
+	o.Undo = Saw(Undo{Armed: c.armed, Task: c.task, Campaign: cmp.Or(c.by, "drill"), Mark: c.mark})
 	o.Image = Saw(c.image)
 	for _, part := range c.unseen {
 		blind(&o, part)

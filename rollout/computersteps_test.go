@@ -50,9 +50,12 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 		if kept := c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); c.action == ActRenew && (s.Kept != (kept && !c.http) || s.Back != cmp.Or(c.bound, c.thumb)) {
 			c.t.Fatalf("the undo has no listener to bring back: kept %v, HTTP %v, step %+v", kept, c.http, s)
 		}
-		c.back, c.last, c.by = s.Back, s.Kept, ""
+		if s.Mark == "" || s.Mark == c.mark || MarkedBy(s.Mark) != "drill" {
+			c.t.Fatalf("an undo is armed with the mark %q, the one before had %q", s.Mark, c.mark)
+		}
+		c.back, c.last, c.by, c.mark = s.Back, s.Kept, "", s.Mark
 		c.armed, c.task, c.armedAt, c.fires = true, true, c.now, c.now.Add(s.UndoAfter)
-		return Result{Seen: &Observation{Undo: Saw(Undo{Armed: true, Task: true})}}, nil
+		return Result{Seen: &Observation{Undo: Saw(Undo{Armed: true, Task: true, Campaign: "drill", Mark: s.Mark})}}, nil
 	case StepRemoveHTTP:
 		return c.removeHTTP(s)
 	case StepNarrow:
@@ -163,8 +166,8 @@ func (c *computer) removeHTTP(s Step) (Result, *Failure) {
 		c.t.Fatalf("HTTP is removed %v seconds after the proof", age)
 	case !c.usable():
 		c.t.Fatalf("HTTP is removed and HTTPS does not work")
-	case !c.armed || !c.task:
-		c.t.Fatalf("HTTP is removed with the undo armed %v and its task %v", c.armed, c.task)
+	case !c.armed || !c.task || s.Mark != c.mark:
+		c.t.Fatalf("HTTP is removed with the undo armed %v and its task %v; it is %q, and %q is counted on", c.armed, c.task, c.mark, s.Mark)
 	case c.armedAt.Before(c.begun):
 		c.t.Fatalf("HTTP is removed with an undo that somebody armed before")
 	case c.policy.Quiesce > 0 && (c.narrowed.IsZero() || c.now.Sub(c.narrowed) < c.policy.Quiesce.D()):
@@ -188,7 +191,7 @@ func (c *computer) narrow(s Step) (Result, *Failure) {
 		c.t.Fatalf("HTTP is narrowed to %v, and we are 192.0.2.1 to the host", s.Keep)
 	case age > c.policy.ProofFresh.D().Seconds()+slack:
 		c.t.Fatalf("HTTP is narrowed %v seconds after the proof", age)
-	case !c.armed || !c.task || c.armedAt.Before(c.begun):
+	case !c.armed || !c.task || c.armedAt.Before(c.begun) || s.Mark != c.mark:
 		c.t.Fatalf("HTTP is narrowed with the undo armed %v and its task %v at %v, the action began %v", c.armed, c.task, c.armedAt, c.begun)
 	}
 	c.narrowed, c.drops = c.now, nil
@@ -201,6 +204,9 @@ func (c *computer) disarm(s Step) (Result, *Failure) {
 	}
 	if age := c.now.Sub(c.closedAt).Seconds(); age > c.policy.ProofFresh.D().Seconds()+slack {
 		c.t.Fatalf("the undo is disarmed %v seconds after the proof that HTTP is gone", age)
+	}
+	if c.armed && s.Mark != c.mark {
+		c.t.Fatalf("the undo %q is taken away for %q", c.mark, s.Mark)
 	}
 	c.armed, c.task = false, false
 	return Result{Seen: &Observation{Undo: Saw(Undo{})}}, nil

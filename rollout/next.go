@@ -33,6 +33,7 @@ type HostRun struct {
 	// NarrowedAt is since when this campaign has HTTP narrowed.
 	NarrowedAt time.Time
 	ArmedAt    time.Time // when this run decided to arm the undo; a crash forgets it
+	Mark       string    // of that undo
 	Tries      int       // failed steps in this run
 	Waited     int       // how often in a row it has not been possible to say what happened
 	Done       map[StepKind]int
@@ -287,10 +288,10 @@ func nextClose(run HostRun, now time.Time) Step {
 		return run.saveImage(now)
 	case !run.fresh(run.Proof, want.Thumbprint, now):
 		return run.prove(StepProve, want.Thumbprint)
-	case !undo.Known || !undo.Value.Active() || !run.armed(now):
+	case !run.counted(undo) || !run.armed(now):
 		// An undo that somebody else armed has an unknown age, and an old one may
 		// have fired since it was looked at: it is armed anew.
-		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now}
+		return run.arm(now)
 	}
 	if run.Policy.Quiesce > 0 && run.Seen.At.Before(run.ArmedAt) {
 		// An undo of before, had it fired until it was replaced, would have ended the brown-out unseen.
@@ -299,7 +300,17 @@ func nextClose(run HostRun, now time.Time) Step {
 	if run.undoMayBeSpent() {
 		return run.lookAtUndo()
 	}
-	return Step{Kind: StepRemoveHTTP, Campaign: string(run.Campaign), Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint, Until: run.armedUntil()}
+	return Step{Kind: StepRemoveHTTP, Campaign: string(run.Campaign), Mark: run.Mark, Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint, Until: run.armedUntil()}
+}
+
+// arm arms the undo under a mark of its own.
+func (run HostRun) arm(now time.Time) Step {
+	return Step{Kind: StepArm, Campaign: string(run.Campaign), Mark: UndoMark(run.Campaign, now), UndoAfter: run.Policy.UndoAfter.D(), At: now}
+}
+
+// counted reports whether the undo on the host is the one that this run armed, and would fire.
+func (run HostRun) counted(undo Seen[Undo]) bool {
+	return undo.Known && undo.Value.Active() && undo.Value.Mark == run.Mark
 }
 
 // armed reports whether this run armed the undo, so lately that there is time left to confirm.
@@ -348,7 +359,7 @@ func nextClosed(run HostRun, want pki.Thumbprint, now time.Time) Step {
 	case !run.fresh(run.Closed, want, now) || !run.Closed.Closed:
 		return run.prove(StepProveClosed, want)
 	case !gone:
-		return Step{Kind: StepDisarm, Campaign: string(run.Campaign)}
+		return Step{Kind: StepDisarm, Campaign: string(run.Campaign), Mark: undo.Value.Mark}
 	}
 	return endOfClose(run)
 }

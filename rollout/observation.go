@@ -288,9 +288,24 @@ func (o Observation) winner(value string) string {
 type Undo struct {
 	Armed    bool   `json:"armed"`
 	Campaign string `json:"campaign,omitempty"`
+	Mark     string `json:"mark,omitempty"`     // which of the campaign's it is
 	Task     bool   `json:"task"`               // the scheduled task exists
 	Disabled bool   `json:"disabled,omitempty"` // somebody has switched the task off
 	Running  bool   `json:"running,omitempty"`  // it has fired and is not through yet
+}
+
+// UndoMark is what an undo that was armed at that time has on the host. One of an earlier attempt, of a worker that was
+// declared dead, or of a copy of this controller, is of the same campaign and another one all the same.
+func UndoMark(id CampaignID, at time.Time) string {
+	return string(id) + "@" + at.UTC().Format("20060102T150405.000000000Z")
+}
+
+// MarkedBy is the campaign of a mark.
+func MarkedBy(mark string) string {
+	if i := strings.LastIndexByte(mark, '@'); i >= 0 {
+		return mark[:i]
+	}
+	return mark // of a version that had no more
 }
 
 // Active reports whether the host would really put HTTP back by itself.

@@ -47,7 +47,7 @@ func nextQuiesce(run HostRun, now time.Time) Step {
 	case !run.fresh(run.Narrow, want.Thumbprint, now) || !run.Narrow.Narrowed:
 		return run.prove(StepProveNarrow, want.Thumbprint)
 	}
-	return Step{Kind: StepDisarm, Campaign: string(run.Campaign)}
+	return Step{Kind: StepDisarm, Campaign: string(run.Campaign), Mark: undo.Value.Mark}
 }
 
 func narrow(run HostRun, want pki.Thumbprint, now time.Time) Step {
@@ -58,12 +58,12 @@ func narrow(run HostRun, want pki.Thumbprint, now time.Time) Step {
 		return run.refuse(ReasonSelfNotSeen, "none of the host's connections is ours: name our address as the host sees it in policy.controllers")
 	case !run.fresh(run.Proof, want, now):
 		return run.prove(StepProve, want)
-	case !undo.Known || !undo.Value.Active() || !run.armed(now):
-		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now}
+	case !run.counted(undo) || !run.armed(now):
+		return run.arm(now)
 	case run.undoMayBeSpent():
 		return run.lookAtUndo()
 	}
-	return Step{Kind: StepNarrow, Campaign: string(run.Campaign), Port: run.Policy.HTTPPort, Keep: keep, At: now, Until: run.armedUntil()}
+	return Step{Kind: StepNarrow, Campaign: string(run.Campaign), Mark: run.Mark, Port: run.Policy.HTTPPort, Keep: keep, At: now, Until: run.armedUntil()}
 }
 
 // keep are our addresses as the host sees them: behind address translation they

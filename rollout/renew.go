@@ -164,8 +164,9 @@ func nextRenew(run HostRun, now time.Time) Step {
 		return run.prove(StepProve, want.Thumbprint) // whatever is still wrong, the proof says what
 	case !(run.undone() && run.armed(now)):
 		// What http.sys has is what let us in, whatever the listener says.
-		return Step{Kind: StepArm, Campaign: string(run.Campaign), UndoAfter: run.Policy.UndoAfter.D(), At: now,
-			Kept: !run.listsHTTP() && run.keptHTTP(), Back: cmp.Or(run.Seen.bound(run.Policy.Port), listener.Thumbprint)}
+		s := run.arm(now)
+		s.Kept, s.Back = !run.listsHTTP() && run.keptHTTP(), cmp.Or(run.Seen.bound(run.Policy.Port), listener.Thumbprint)
+		return s
 	}
 	return Step{Kind: StepListen, Thumbprint: want.Thumbprint, Hostname: want.CommonName, Port: run.Policy.Port}
 }

@@ -142,6 +142,7 @@ type world struct {
 
 type winHost struct {
 	http, https, cert, rule, armed, image, off bool
+	mark                                       string // of the undo
 	broken                                     map[rollout.StepKind]*rollout.Failure
 	steps                                      []rollout.StepKind
 	during                                     func(rollout.StepKind)
@@ -187,9 +188,9 @@ func (m *fakeMachine) Do(_ context.Context, s rollout.Step) (rollout.Result, err
 	case rollout.StepAllow:
 		m.h.rule = true
 	case rollout.StepArm:
-		m.h.armed = true
+		m.h.armed, m.h.mark = true, s.Mark
 	case rollout.StepRemoveHTTP:
-		if !m.h.armed || !m.h.image || !m.h.https {
+		if !m.h.armed || m.h.mark != s.Mark || !m.h.image || !m.h.https {
 			m.w.t.Errorf("HTTP of %s is removed with armed=%v image=%v https=%v", m.id.ID, m.h.armed, m.h.image, m.h.https)
 		}
 		m.h.http = false
@@ -224,7 +225,7 @@ func (h *winHost) observe(id rollout.Host, now time.Time) rollout.Observation {
 		HTTP: door(h.http), HTTPS: door(h.https),
 		Identity: rollout.Saw(rollout.Identity{FQDN: string(id.ID), Domain: id.Domain, PartOfDomain: true}),
 		Service:  rollout.Saw(rollout.Service{IPv4Filter: "*", IPv6Filter: "*"}),
-		Undo:     rollout.Saw(rollout.Undo{Armed: h.armed, Task: h.armed, Campaign: "spring"}),
+		Undo:     rollout.Saw(rollout.Undo{Armed: h.armed, Task: h.armed, Campaign: "spring", Mark: h.mark}),
 		Services: rollout.Saw([]rollout.WindowsService{{Name: "Schedule", Running: true}, {Name: "mpssvc", Running: true}}), System: rollout.Saw(rollout.System{Build: 20348}),
 		Policy: rollout.Saw(rollout.WinRMPolicy{}), Uses: rollout.Saw(rollout.Uses{}), Peers: rollout.Saw([]rollout.Peer(nil)), Image: rollout.Saw((*rollout.BeforeImage)(nil)),
 		Listeners: rollout.Saw([]rollout.Listener(nil)), Bindings: rollout.Saw([]rollout.Binding(nil)),

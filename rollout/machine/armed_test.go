@@ -7,6 +7,7 @@ import (
 
 	"wavelock/rollout"
 	"wavelock/rollout/machine"
+	"wavelock/rollout/machinetest"
 )
 
 // upTo takes a host through the first steps of close, each on its own, and stops
@@ -25,7 +26,7 @@ func (b *bench) upTo(m *machine.Machine, arm rollout.Step) rollout.Step {
 	var thumb = seen.Listeners.Value[1].Thumbprint
 	do(rollout.Step{Kind: rollout.StepProve, Thumbprint: thumb, Port: 5986})
 	do(arm)
-	return rollout.Step{Campaign: arm.Campaign, Port: 5985, Thumbprint: thumb, Keep: []string{"127.0.0.1"}, Until: time.Now().Add(time.Minute)}
+	return rollout.Step{Campaign: arm.Campaign, Mark: arm.Mark, Port: 5985, Thumbprint: thumb, Keep: []string{"127.0.0.1"}, Until: time.Now().Add(time.Minute)}
 }
 
 // What a worker that was stopped between the decision and the act must not do.
@@ -51,7 +52,7 @@ func TestNothingIsTakenAwayWithoutTheUndo(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer m.Close()
-				step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", UndoAfter: time.Minute})
+				step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Minute})
 				step.Kind = kind
 				tc.between(b, &step)
 				_, err = m.Do(t.Context(), step)
@@ -85,7 +86,7 @@ func TestTheUndoOfAnotherCampaignStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", UndoAfter: time.Minute})
+	step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Minute})
 	for _, k := range []rollout.StepKind{rollout.StepRemoveHTTP, rollout.StepProveClosed} {
 		step.Kind, step.Port = k, 5986
 		if _, err := m.Do(t.Context(), step); err != nil {
@@ -119,7 +120,7 @@ func TestNoUndoIsArmedWhileAnotherIsAtWork(t *testing.T) {
 		}
 	}
 	renew()
-	b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", UndoAfter: time.Second})
+	b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Second})
 	for running := false; !running; {
 		res, err := do(rollout.Step{Kind: rollout.StepInspect, Brief: true})
 		if err != nil {
@@ -127,7 +128,7 @@ func TestNoUndoIsArmedWhileAnotherIsAtWork(t *testing.T) {
 		}
 		running = res.Seen.Undo.Value.Running
 	}
-	again := rollout.Step{Kind: rollout.StepArm, Campaign: "test", UndoAfter: time.Hour}
+	again := rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@2", UndoAfter: time.Hour}
 	_, err := do(again)
 	var f *rollout.Failure
 	if !errors.As(err, &f) || f.Reason != rollout.ReasonUndoNotArmed || !f.Transient {
@@ -144,4 +145,86 @@ func TestNoUndoIsArmedWhileAnotherIsAtWork(t *testing.T) {
 	if _, err := do(again); err != nil || len(b.win.TaskNames()) != 1 {
 		t.Errorf("once it was through: %v, tasks %v", err, b.win.TaskNames())
 	}
+}
+
+// An undo fires in the moment in which another is armed in its place: it does not take that one away when it is through.
+func TestAnOldUndoLeavesTheNextOneItsTask(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.want(rollout.ActSecure, rollout.Passed)
+	var ms [2]*machine.Machine
+	for i := range ms {
+		var err error
+		if ms[i], err = b.fleet.Open(t.Context(), b.host); err != nil {
+			t.Fatal(err)
+		}
+		defer ms[i].Close()
+		if _, err := ms[i].Do(t.Context(), rollout.Step{Kind: rollout.StepInspect}); err != nil { // neither sees the other's undo
+			t.Fatal(err)
+		}
+	}
+	b.win.ActionsTake(400 * time.Millisecond)
+	if _, err := ms[0].Do(t.Context(), rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: 2 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the first undo is started", func() bool { return b.win.TaskRuns(undoPath) == 1 })
+	if _, err := ms[1].Do(t.Context(), rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@2", UndoAfter: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the first undo is through", func() bool { return b.win.TasksAtWork() == 0 })
+	if !b.undoIsThere() {
+		t.Error("the first undo deleted the second one")
+	}
+}
+
+// Two processes go on with one campaign, as after a copy of the controller was started: neither relies on the other's
+// undo, or takes it away.
+func TestTheUndoOfAnotherProcessOfTheCampaignStays(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]rollout.StepKind{"before HTTP goes": rollout.StepRemoveHTTP, "before it is narrowed": rollout.StepNarrow, "before the undo is taken away": rollout.StepDisarm} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.want(rollout.ActSecure, rollout.Passed)
+			m, err := b.fleet.Open(t.Context(), b.host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Minute})
+			if kind == rollout.StepDisarm {
+				for _, k := range []rollout.StepKind{rollout.StepRemoveHTTP, rollout.StepProveClosed} {
+					step.Kind, step.Port = k, 5986
+					if _, err := m.Do(t.Context(), step); err != nil {
+						t.Fatalf("%s: %v", k, err)
+					}
+				}
+			}
+			b.win.Registry(func(r *machinetest.Registry) { r.SetText(`SOFTWARE\wavelock\undo`, "armed", "test@2") })
+			step.Kind = kind
+			_, err = m.Do(t.Context(), step)
+			var f *rollout.Failure
+			if !errors.As(err, &f) || !f.Transient || !b.undoIsThere() || len(b.blockRules()) > 0 {
+				t.Errorf("%v; tasks %v, rules %v", err, b.win.TaskNames(), b.blockRules())
+			}
+			b.doors(kind != rollout.StepDisarm, true)
+		})
+	}
+}
+
+// Whoever arms anew dies between the mark and the task: the undo that is there is the only one still, and ends.
+func TestAnUndoEndsWhoseSuccessorWasNeverRegistered(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.want(rollout.ActSecure, rollout.Passed)
+	m, err := b.fleet.Open(t.Context(), b.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Second})
+	if err := m.Close(); err != nil {
+		t.Log(err)
+	}
+	b.win.Registry(func(r *machinetest.Registry) { r.SetText(`SOFTWARE\wavelock\undo`, "armed", "test@2") })
+	b.until("the undo ends", func() bool { return !b.undoIsThere() })
 }

@@ -26,11 +26,11 @@ const (
 
 // armLine keeps a listener where the undo finds it: HTTP's, or in a renewal the HTTPS one as it is and, where HTTP is
 // kept, HTTP's beside it. What an undo of before has left there goes: it would be copied back besides.
-func armLine(campaign string, kept bool, back pki.Thumbprint) (string, error) {
-	if err := plainArgument(campaign); err != nil {
+func armLine(mark string, kept bool, back pki.Thumbprint) (string, error) {
+	if err := plainArgument(mark); err != nil {
 		return "", fmt.Errorf("name of the campaign: %w", err)
 	}
-	mark := fmt.Sprintf(`reg add "HKLM\%s" /v armed /t REG_SZ /d %s /f`, undoKey, campaign)
+	mark = fmt.Sprintf(`reg add "HKLM\%s" /v armed /t REG_SZ /d %s /f`, undoKey, mark)
 	if back == "" {
 		from := listenerKey
 		if kept {

@@ -38,6 +38,8 @@ func compareGolden(t *testing.T, name, got string) {
 	}
 }
 
+const testMark = "c-20260302-1001@20260302T100203.004000000Z"
+
 const testBack = pki.Thumbprint("00112233445566778899AABBCCDDEEFF00112233")
 
 // namedLine is a command line and the step that runs it.
@@ -65,10 +67,10 @@ func everyLine(t testing.TB) []namedLine {
 		{"request, accept: clean up", dropFolderLine},
 		{"allow", must(allowLine(5986, nil, nil))},
 		{"allow: from a few, on a profile", must(allowLine(5986, []string{"10.0.0.0/8", "2001:db8::/32"}, []string{"domain", "private"}))},
-		{"arm", must(armLine("c-20260302-1001", false, ""))},
-		{"arm: where HTTP is gone", must(armLine("c-20260302-1001", true, ""))},
-		{"arm: a renewal where HTTP never was", must(armLine("c-20260302-1001", false, testBack))},
-		{"arm: a renewal where HTTP is gone", must(armLine("c-20260302-1001", true, testBack))},
+		{"arm", must(armLine(testMark, false, ""))},
+		{"arm: where HTTP is gone", must(armLine(testMark, true, ""))},
+		{"arm: a renewal where HTTP never was", must(armLine(testMark, false, testBack))},
+		{"arm: a renewal where HTTP is gone", must(armLine(testMark, true, testBack))},
 		{"narrow", must(narrowLine(5985, []string{"10.0.0.5", "2001:db8::5"}))},
 		{"prove-narrow", findRule("wavelock-block-5985")},
 		{"widen", widenLine(5985)},
@@ -107,7 +109,7 @@ func TestGoldenTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"undo.xml": undoXML(10*time.Minute, 5985), "rebind.xml": rebindXML(10*time.Minute, 5985, 5986, testBack, false), "rebind-last-resort.xml": rebindXML(10*time.Minute, 5985, 5986, testBack, true), "enroll.xml": enroll, "rehearsal.xml": rehearsalXML()} {
+	for name, text := range map[string]string{"undo.xml": undoXML(testMark, 10*time.Minute, 5985), "rebind.xml": rebindXML(testMark, 10*time.Minute, 5985, 5986, testBack, false), "rebind-last-resort.xml": rebindXML(testMark, 10*time.Minute, 5985, 5986, testBack, true), "enroll.xml": enroll, "rehearsal.xml": rehearsalXML()} {
 		if err := xml.Unmarshal([]byte(text), new(struct{ XMLName xml.Name })); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -212,8 +212,7 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 	}
 	for _, k := range parts[5] {
 		if strings.EqualFold(k.path, `SOFTWARE\wavelock\undo`) {
-			u.Campaign = k.text("armed")
-			u.Armed = u.Campaign != ""
+			u = marked(u, k.text("armed"))
 		}
 	}
 	o.Undo = rollout.Saw(u)

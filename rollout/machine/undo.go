@@ -62,18 +62,18 @@ const system32 = `%SystemRoot%\System32\`
 // rule is gone: another product that shares the port through http.sys listens there
 // while WinRM does not, and when the computer starts netsh may come before the
 // firewall. It calls executables of the system only.
-func undoXML(after time.Duration, httpPort int) string {
+func undoXML(mark string, after time.Duration, httpPort int) string {
 	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed", undoTriggers(after), listenerBack(),
 		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
 		action{system32 + "net.exe", "stop winrm /y"},
 		action{system32 + "net.exe", "start winrm"},
-		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && (` + ruleStays(rollout.BlockRule(httpPort)) + ` || ` + dropUndo + `)"`})
+		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && (` + ruleStays(rollout.BlockRule(httpPort)) + ` || ` + dropUndo(mark) + `)"`})
 }
 
 // rebindXML is the way back of a renewal: the HTTPS listener as it was, and its certificate in http.sys, again every minute
 // until that is so and WinRM answers with it. The certificate is written out, since the service may leave a binding alone that is there. Where it
 // cannot be bound any more, as somebody has taken it out of the store, the HTTP listener that was kept is the last resort.
-func rebindXML(after time.Duration, httpPort, port int, back pki.Thumbprint, kept bool) string {
+func rebindXML(mark string, after time.Duration, httpPort, port int, back pki.Thumbprint, kept bool) string {
 	actions := []action{listenerBack(), {system32 + "net.exe", "stop winrm /y"}}
 	for _, ip := range []string{"0.0.0.0", "[::]"} {
 		at := fmt.Sprintf("ipport=%s:%d", ip, port)
@@ -81,16 +81,22 @@ func rebindXML(after time.Duration, httpPort, port int, back pki.Thumbprint, kep
 			action{system32 + "netsh.exe", "http add sslcert " + at + " certhash=" + string(back) + " appid=" + rollout.WinRMAppID + " certstorename=MY"})
 	}
 	bound := fmt.Sprintf("netsh http show sslcert ipport=0.0.0.0:%d | findstr /i /l /c:%s", port, back)
-	actions = append(actions, action{system32 + "net.exe", "start winrm"}, action{system32 + "cmd.exe", `/d /c "` + bound + ` && ` + winrmListens(port) + ` && ` + dropUndo + `"`})
+	actions = append(actions, action{system32 + "net.exe", "start winrm"}, action{system32 + "cmd.exe", `/d /c "` + bound + ` && ` + winrmListens(port) + ` && ` + dropUndo(mark) + `"`})
 	if kept {
 		actions = append(actions, action{system32 + "cmd.exe", `/d /c "` + bound + ` >nul || (reg copy HKLM\` + lastResortKey + ` HKLM\` + listenerKey + ` /s /f & net stop winrm /y & net start winrm & ` +
-			winrmListens(httpPort) + ` && ` + dropUndo + `)"`})
+			winrmListens(httpPort) + ` && ` + dropUndo(mark) + `)"`})
 	}
 	return taskXML("Gives the HTTPS listener of WinRM its certificate back unless the next one was confirmed", undoTriggers(after), actions...)
 }
 
-// dropUndo is the last thing that an undo does.
-const dropUndo = `schtasks /delete /tn ` + taskFolder + undoTask + ` /f`
+// dropUndo is the last thing that an undo does: it deletes its task, unless another one was registered under that name
+// meanwhile. That is so where the registry has another mark and the task that is there is not this one: who arms writes
+// the mark first, and may not come to the task.
+func dropUndo(mark string) string {
+	const drop = `schtasks /delete /tn ` + taskFolder + undoTask + ` /f`
+	return `((reg query HKLM\` + undoKey + ` /v armed | findstr /l /c:REG_SZ | findstr /v /l /c:` + mark + ` >nul || ` + drop + `) & ` +
+		`schtasks /query /tn ` + taskFolder + undoTask + ` /xml 2>nul | findstr /l /c:` + mark + ` >nul && ` + drop + `)`
+}
 
 // winrmListens succeeds where somebody listens on the port and the service WinRM runs. net start fails while the service
 // is still about to stop.
@@ -190,7 +196,7 @@ func (m *Machine) dropTask(ctx context.Context, s *wsman.Session, name string) {
 
 // arm registers the undo, and reads back that it is there.
 func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, error) {
-	line, err := armLine(step.Campaign, step.Kept, step.Back)
+	line, err := armLine(step.Mark, step.Kept, step.Back)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -207,12 +213,12 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 	if _, err := d.must(ctx, line); err != nil {
 		return rollout.Result{}, err
 	}
-	task := undoXML(step.UndoAfter, m.cfg.HTTPPort)
+	task := undoXML(step.Mark, step.UndoAfter, m.cfg.HTTPPort)
 	if step.Back != "" {
 		if pki.ParseThumbprint(string(step.Back)) != step.Back { // it becomes part of a command line
 			return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("%q is no thumbprint", step.Back))
 		}
-		task = rebindXML(step.UndoAfter, m.cfg.HTTPPort, m.cfg.HTTPSPort, step.Back, step.Kept)
+		task = rebindXML(step.Mark, step.UndoAfter, m.cfg.HTTPPort, m.cfg.HTTPSPort, step.Back, step.Kept)
 	}
 	if err := registerTask(ctx, d.session, undoTask, task); err != nil {
 		return rollout.Result{}, err
@@ -222,16 +228,17 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 		return rollout.Result{}, err
 	}
 	// The mark is read back by stillArmed, in the moment before HTTP is touched. Before a listener is rebound nobody asks again.
-	u.Campaign = step.Campaign
+	u = marked(u, step.Mark)
 	if step.Back != "" {
-		if u.Campaign, err = readMark(ctx, d.session); err != nil {
+		have, err := readMark(ctx, d.session)
+		if err != nil {
 			return rollout.Result{}, err
 		}
+		u = marked(u, have)
 	}
-	u.Armed = u.Campaign != ""
 	m.seen.Undo = rollout.Saw(u)
-	if !u.Active() || u.Campaign != step.Campaign {
-		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("read back: armed %v for %q, task %v, switched off %v", u.Armed, u.Campaign, u.Task, u.Disabled))
+	if !u.Active() || u.Mark != step.Mark {
+		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("read back: armed %v for %q, task %v, switched off %v", u.Armed, u.Mark, u.Task, u.Disabled))
 	}
 	return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(u)}}, nil
 }
@@ -255,14 +262,17 @@ func readUndo(ctx context.Context, s *wsman.Session) (rollout.Undo, error) {
 	if err != nil {
 		return rollout.Undo{}, err
 	}
-	if u.Campaign, err = readMark(ctx, s); err != nil {
-		return rollout.Undo{}, err
-	}
-	u.Armed = u.Campaign != ""
-	return u, nil
+	mark, err := readMark(ctx, s)
+	return marked(u, mark), err
 }
 
-// readMark is the campaign that armed the undo; empty when there is none.
+// marked is the task with the mark that is beside it.
+func marked(u rollout.Undo, mark string) rollout.Undo {
+	u.Armed, u.Mark, u.Campaign = mark != "", mark, rollout.MarkedBy(mark)
+	return u
+}
+
+// readMark is the mark of the undo; empty when none was armed.
 func readMark(ctx context.Context, s *wsman.Session) (string, error) {
 	out, err := registry(ctx, s, "GetStringValue", undoKey, "armed")
 	if err != nil {
@@ -281,8 +291,8 @@ func (m *Machine) stillArmed(ctx context.Context, d *door, step rollout.Step) er
 	}
 	var why error
 	switch {
-	case u.Armed && u.Campaign != step.Campaign:
-		why = fmt.Errorf("the undo is armed by the campaign %q by now", u.Campaign)
+	case u.Armed && u.Mark != step.Mark:
+		why = fmt.Errorf("the undo is another one by now, armed by %q", u.Mark)
 	case !u.Active() || u.Running:
 		why = fmt.Errorf("the undo would not fire any more: armed %v, task %v, switched off %v, at work %v", u.Armed, u.Task, u.Disabled, u.Running)
 	case !m.cfg.Now().Before(step.Until):
@@ -305,7 +315,7 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	if by != "" && by != step.Campaign {
+	if by != "" && by != step.Mark {
 		task, err := readTask(ctx, d.session)
 		if err != nil {
 			return rollout.Result{}, err
@@ -313,7 +323,8 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 		if !task.Task { // it has fired long ago: only its mark is left
 			return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(task)}}, dropUndoKey(ctx, d.session)
 		}
-		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonOtherCampaign, fmt.Errorf("the undo is armed by the campaign %q: it is not ours to take away", by))
+		return rollout.Result{}, &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.ReasonOtherCampaign, Transient: rollout.MarkedBy(by) == step.Campaign,
+			Err: fmt.Errorf("the undo is armed by %q: it is not ours to take away", by)}
 	}
 	found, err := takeTask(ctx, d.session, undoTask)
 	if err != nil {

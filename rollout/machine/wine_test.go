@@ -127,9 +127,9 @@ func (w *wine) everyLine(t *testing.T) {
 	w.probe(t, "reg", "netsh", "certreq", "findstr", "netstat", "schtasks", "net", "sc", "certutil")
 	lines := everyLine(t)
 	for _, undo := range []struct{ name, text string }{
-		{"undo", undoXML(time.Minute, 5985)},
-		{"undo of a renewal", rebindXML(time.Minute, 5985, 5986, testBack, false)},
-		{"undo of a renewal, with HTTP as its last resort", rebindXML(time.Minute, 5985, 5986, testBack, true)},
+		{"undo", undoXML(testMark, time.Minute, 5985)},
+		{"undo of a renewal", rebindXML(testMark, time.Minute, 5985, 5986, testBack, false)},
+		{"undo of a renewal, with HTTP as its last resort", rebindXML(testMark, time.Minute, 5985, 5986, testBack, true)},
 	} {
 		for _, a := range undoActions(t, undo.text) {
 			// The scheduler starts programs itself. A program's name without its folder finds the probe.
@@ -224,7 +224,7 @@ func (w *wine) undo(t *testing.T) {
 		t.Fatalf("%q", before)
 	}
 	reg(saveLine)
-	line, err := armLine("c-1", false, "")
+	line, err := armLine(testMark, false, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func (w *wine) undo(t *testing.T) {
 	if _, code, _ := w.run(t, `reg query `+http); code == 0 {
 		t.Fatal("it is still there")
 	}
-	copyBack := undoActions(t, undoXML(time.Minute, 5985))[0]
+	copyBack := undoActions(t, undoXML(testMark, time.Minute, 5985))[0]
 	reg(copyBack.command + " " + copyBack.arguments)
 	if after := reg(`reg query ` + http + ` /s`); after != before {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)

@@ -81,6 +81,7 @@ type Host struct {
 	keys       map[string]crypto.Signer
 	keyACL     string           // who may use them, SDDL; empty: nothing says
 	tasks      map[string]*task // by lower-case path
+	atWork     int              // instances of tasks
 	actionTime time.Duration    // of each action of a task
 	stopTime   time.Duration    // of the WinRM service, beyond what net waits
 	files      map[string][]byte
@@ -183,7 +184,7 @@ func (h *Host) reboot() {
 		t.Stop()
 	}
 	h.timers = nil
-	h.booted = h.now()
+	h.booted, h.atWork = h.now(), 0
 	delete(h.services, "winrm") // it starts with the computer
 	if err := h.reload(); err != nil {
 		h.cfg.Log.Error("boot", "host", h.cfg.FQDN, "err", err)

@@ -194,7 +194,7 @@ func progNetstat(x *execution, _ string) int {
 }
 
 func progFindstr(x *execution, rest string) int {
-	args, pattern, literal, flags := split(rest), "", false, ""
+	args, pattern, literal, others, flags := split(rest), "", false, false, ""
 	for _, a := range args {
 		switch {
 		case strings.HasPrefix(strings.ToLower(a), "/c:"):
@@ -203,6 +203,8 @@ func progFindstr(x *execution, rest string) int {
 			literal = true
 		case strings.EqualFold(a, "/i"):
 			flags = "(?i)"
+		case strings.EqualFold(a, "/v"):
+			others = true
 		case !strings.HasPrefix(a, "/") && pattern == "":
 			pattern = a
 		}
@@ -215,8 +217,9 @@ func progFindstr(x *execution, rest string) int {
 		return 2
 	}
 	code := 1
-	for _, l := range strings.Split(strings.TrimSuffix(string(x.stdin), "\n"), "\n") {
-		if re.MatchString(strings.TrimSuffix(l, "\r") + " ") {
+	for l := range strings.Lines(string(x.stdin)) {
+		l = strings.TrimSuffix(l, "\n")
+		if re.MatchString(strings.TrimSuffix(l, "\r")+" ") != others {
 			x.out.WriteString(strings.TrimSuffix(l, "\r") + "\r\n")
 			code = 0
 		}
@@ -252,8 +255,13 @@ func progSchtasks(x *execution, rest string) int {
 			return fails()
 		}
 	case has("query"):
-		if x.h.tasks[strings.ToLower(name)] == nil {
+		t := x.h.tasks[strings.ToLower(name)]
+		if t == nil {
 			return fails()
+		}
+		if has("xml") {
+			x.out.WriteString(t.text + "\r\n")
+			return 0
 		}
 	default:
 		x.err.WriteString("ERROR: Invalid syntax.\r\n")

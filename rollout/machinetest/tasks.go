@@ -17,6 +17,7 @@ const (
 // task is a registered task.
 type task struct {
 	path   string // \folder\name
+	text   string // as it was registered
 	def    taskXML
 	result uint32
 	runs   int
@@ -103,7 +104,7 @@ func (h *Host) registerTask(path, text string, force bool) uint32 {
 	if len(def.Actions.Exec) == 0 {
 		return 0x80041319
 	}
-	t := &task{path: path, def: def, result: resultNotYet}
+	t := &task{path: path, text: text, def: def, result: resultNotYet}
 	h.tasks[key] = t
 	if r := def.Triggers.Registration; r != nil {
 		h.schedule(t, r, 0)
@@ -219,6 +220,7 @@ func (h *Host) run(t *task) {
 	t.runs++
 	h.cfg.Log.Debug("task runs", "host", h.cfg.FQDN, "task", t.path)
 	t.busy = true
+	h.atWork++
 	h.perform(t, 0, 0)
 }
 
@@ -234,6 +236,7 @@ func (h *Host) perform(t *task, i, code int) {
 		}
 	}
 	t.busy, t.result = false, uint32(code)
+	h.atWork--
 }
 
 // TaskRuns is how often a task was started that is registered; 0 when there is none of that path.
@@ -244,6 +247,13 @@ func (h *Host) TaskRuns(path string) int {
 		return t.runs
 	}
 	return 0
+}
+
+// TasksAtWork is how many instances of tasks run, also of those that were deleted or replaced since.
+func (h *Host) TasksAtWork() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.atWork
 }
 
 // ActionsTake gives every action of a task this time from now on; else they are done at once.
