@@ -70,6 +70,7 @@ var checks = []check{
 	blockRuleWorks,    // else the brown-out would prove nothing
 	clocksAgree,       // Kerberos, certificates and the undo depend on it
 	schedulerRuns,     // the undo is a scheduled task
+	winRMStarts,       // the undo restarts it
 	noCollector,       // event sources would lose their collector
 	notFetchedFrom,    // a collector comes to it over HTTP
 	forwardsOverHTTPS, // its collector cannot lose HTTP before
@@ -342,8 +343,26 @@ func clocksAgree(_ Host, o Observation, p Policy, _ time.Time) (Finding, bool) {
 }
 
 func schedulerRuns(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
-	if s, ok := o.service("Schedule"); o.Services.Known && (!ok || !s.Running) {
+	s, ok := o.service("Schedule")
+	switch {
+	case !o.Services.Known:
+		return Finding{}, false
+	case !ok || !s.Running:
 		return blocker(ReasonSchedulerOff, everything, "the service Schedule is not running, so the undo would never fire")
+	case s.Start == startDisabled:
+		return blocker(ReasonSchedulerOff, everything, "the service Schedule is disabled, so the undo would not fire after a restart")
+	}
+	return Finding{}, false
+}
+
+// startDisabled is the start mode of a service that runs at most until it is stopped, Win32_Service.
+const startDisabled = "Disabled"
+
+// winRMStarts: a service that was disabled while it runs is gone at the next restart, whatever the doors, and an undo
+// that stopped it could not start it again.
+func winRMStarts(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
+	if s, ok := o.service("WinRM"); ok && s.Start == startDisabled {
+		return blocker(ReasonWinRMDisabled, everything, "the service WinRM is disabled: it runs until the next restart only, and the undo could not start it again")
 	}
 	return Finding{}, false
 }

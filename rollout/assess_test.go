@@ -230,6 +230,16 @@ var examinedHosts = map[string]examined{
 	"a clock that is behind": {ReasonClockSkew, everything,
 		func(_ *Host, o *Observation, _ *Policy) { o.System.Value.ClockSkew = -5*time.Minute - 1 },
 		func(_ *Host, o *Observation, _ *Policy) { o.System.Value.ClockSkew = -5 * time.Minute }},
+	"a task scheduler that is disabled": {ReasonSchedulerOff, everything,
+		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value[0].Start = "Disabled" },
+		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value[0].Start = "Manual" }},
+	"a WinRM service that was disabled": {ReasonWinRMDisabled, everything,
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Services.Value = append(o.Services.Value, WindowsService{Name: "WinRM", Running: true, Start: "Disabled"})
+		},
+		func(_ *Host, o *Observation, _ *Policy) {
+			o.Services.Value = append(o.Services.Value, WindowsService{Name: "WinRM", Running: true, Start: "Manual"})
+		}},
 	"a task scheduler that is stopped": {ReasonSchedulerOff, everything,
 		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value[0].Running = false },
 		func(_ *Host, o *Observation, _ *Policy) { o.Services.Value[0].Name = "schedule" }},

@@ -54,6 +54,7 @@ const (
 	ReasonCompatListener        Reason = "compatibility-listener"
 	ReasonClockSkew             Reason = "clock-skew"
 	ReasonSchedulerOff          Reason = "task-scheduler-off"
+	ReasonWinRMDisabled         Reason = "winrm-disabled"
 	ReasonClusterNode           Reason = "failover-cluster"
 	ReasonEventCollector        Reason = "event-collector"
 	ReasonNotDue                Reason = "not-due"

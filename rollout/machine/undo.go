@@ -56,65 +56,6 @@ func xmlText(s string) string {
 
 const system32 = `%SystemRoot%\System32\`
 
-// undoXML is the way back, on the host itself: it fires so long after it was
-// registered, by a clock that cannot be set, and at every boot, and again every
-// minute until the HTTP port listens, the service WinRM runs (state 4) and the block
-// rule is gone: another product that shares the port through http.sys listens there
-// while WinRM does not, and when the computer starts netsh may come before the
-// firewall. It calls executables of the system only.
-func undoXML(mark string, after time.Duration, httpPort int) string {
-	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed", undoTriggers(after), listenerBack(),
-		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
-		action{system32 + "net.exe", "stop winrm /y"},
-		action{system32 + "net.exe", "start winrm"},
-		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && (` + ruleStays(rollout.BlockRule(httpPort)) + ` || ` + dropUndo(mark) + `)"`})
-}
-
-// rebindXML is the way back of a renewal: the HTTPS listener as it was, and its certificate in http.sys, again every minute
-// until that is so and WinRM answers with it. The certificate is written out, since the service may leave a binding alone that is there. Where it
-// cannot be bound any more, as somebody has taken it out of the store, the HTTP listener that was kept is the last resort.
-func rebindXML(mark string, after time.Duration, httpPort, port int, back pki.Thumbprint, kept bool) string {
-	actions := []action{listenerBack(), {system32 + "net.exe", "stop winrm /y"}}
-	for _, ip := range []string{"0.0.0.0", "[::]"} {
-		at := fmt.Sprintf("ipport=%s:%d", ip, port)
-		actions = append(actions, action{system32 + "netsh.exe", "http delete sslcert " + at},
-			action{system32 + "netsh.exe", "http add sslcert " + at + " certhash=" + string(back) + " appid=" + rollout.WinRMAppID + " certstorename=MY"})
-	}
-	bound := fmt.Sprintf("netsh http show sslcert ipport=0.0.0.0:%d | findstr /i /l /c:%s", port, back)
-	actions = append(actions, action{system32 + "net.exe", "start winrm"}, action{system32 + "cmd.exe", `/d /c "` + bound + ` && ` + winrmListens(port) + ` && ` + dropUndo(mark) + `"`})
-	if kept {
-		actions = append(actions, action{system32 + "cmd.exe", `/d /c "` + bound + ` >nul || (reg copy HKLM\` + lastResortKey + ` HKLM\` + listenerKey + ` /s /f & net stop winrm /y & net start winrm & ` +
-			winrmListens(httpPort) + ` && ` + dropUndo(mark) + `)"`})
-	}
-	return taskXML("Gives the HTTPS listener of WinRM its certificate back unless the next one was confirmed", undoTriggers(after), actions...)
-}
-
-// dropUndo is the last thing that an undo does: it deletes its task, unless another one was registered under that name
-// meanwhile. That is so where the registry has another mark and the task that is there is not this one: who arms writes
-// the mark first, and may not come to the task.
-func dropUndo(mark string) string {
-	const drop = `schtasks /delete /tn ` + taskFolder + undoTask + ` /f`
-	return `((reg query HKLM\` + undoKey + ` /v armed | findstr /l /c:REG_SZ | findstr /v /l /c:` + mark + ` >nul || ` + drop + `) & ` +
-		`schtasks /query /tn ` + taskFolder + undoTask + ` /xml 2>nul | findstr /l /c:` + mark + ` >nul && ` + drop + `)`
-}
-
-// winrmListens succeeds where somebody listens on the port and the service WinRM runs. net start fails while the service
-// is still about to stop.
-func winrmListens(port int) string {
-	return `netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(port) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 "`
-}
-
-func undoTriggers(after time.Duration) string {
-	seconds := max(1, int(after.Round(time.Second)/time.Second))
-	again := `<Repetition><Interval>PT1M</Interval></Repetition>`
-	return `<RegistrationTrigger><Enabled>true</Enabled>` + again + `<Delay>PT` + strconv.Itoa(seconds) + `S</Delay></RegistrationTrigger><BootTrigger><Enabled>true</Enabled>` + again + `</BootTrigger>`
-}
-
-// listenerBack copies what was kept for the undo over the listeners.
-func listenerBack() action {
-	return action{system32 + "reg.exe", `copy "HKLM\` + undoKey + `\Listener" "HKLM\` + listenerKey + `" /s /f`}
-}
-
 // enrollXML is the one-shot request. The template's name comes from the
 // directory: it is data, and nothing that could be syntax passes.
 func enrollXML(template string) (string, error) {

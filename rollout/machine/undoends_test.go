@@ -109,3 +109,60 @@ func TestTheWayBackLeavesTheOnlyDoorItsCertificate(t *testing.T) {
 	b.doors(false, true)
 	b.want(rollout.ActRestore, rollout.Restored)
 }
+
+// Somebody disables WinRM while HTTP is gone and unconfirmed: the undo does not stop what it could not start again.
+func TestTheUndoDoesNotStopAServiceThatIsDisabled(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		host func(*testing.T) *bench
+		act  rollout.ActionKind
+		dies rollout.StepKind
+	}{
+		"of a removal":  {func(t *testing.T) *bench { b := setup(t); b.want(rollout.ActSecure, rollout.Passed); return b }, rollout.ActClose, rollout.StepRemoveHTTP},
+		"of a renewal":  {closed, rollout.ActRenew, rollout.StepListen},
+		"of one beside": {shortLived, rollout.ActRenew, rollout.StepListen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := tc.host(t)
+			b.policy.UndoAfter, b.dies = rollout.Duration(3*time.Second), tc.dies
+			if end, steps, _ := b.do(tc.act); end.Kind != tc.dies {
+				t.Fatalf("%v %s", steps, end.Detail)
+			}
+			b.meddle("disable-winrm")
+			b.until("the undo is started", func() bool { return !b.undoIsThere() || b.win.TaskRuns(undoPath) > 0 && b.win.TasksAtWork() == 0 })
+			if !b.win.HTTPSOpen() {
+				t.Errorf("HTTPS was open, and is shut by the undo; HTTP %v", b.win.HTTPOpen())
+			}
+		})
+	}
+}
+
+// Somebody deletes the undo while it is at work: it leaves WinRM running.
+func TestAnUndoThatIsDeletedLeavesWinRMRunning(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		host func(*testing.T) *bench
+		act  rollout.ActionKind
+		dies rollout.StepKind
+	}{
+		"of a removal": {func(t *testing.T) *bench { b := setup(t); b.want(rollout.ActSecure, rollout.Passed); return b }, rollout.ActClose, rollout.StepRemoveHTTP},
+		"of a renewal": {closed, rollout.ActRenew, rollout.StepListen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for actions := 1; actions < 5; actions++ {
+				b := tc.host(t)
+				b.policy.UndoAfter, b.dies = rollout.Duration(2*time.Second), tc.dies
+				if end, steps, _ := b.do(tc.act); end.Kind != tc.dies {
+					t.Fatalf("%v %s", steps, end.Detail)
+				}
+				b.win.EndTasksAfter(actions)
+				b.until("the undo is deleted", func() bool { return !b.undoIsThere() && b.win.TasksAtWork() == 0 })
+				if !b.win.HTTPOpen() && !b.win.HTTPSOpen() {
+					t.Errorf("after %d actions both doors are shut", actions)
+				}
+			}
+		})
+	}
+}

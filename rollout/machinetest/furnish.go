@@ -127,6 +127,9 @@ func (h *Host) allServices() []service {
 		if st, ok := h.services[key]; ok {
 			s.state = st
 		}
+		if key == "winrm" && h.disabled {
+			s.start = "Disabled"
+		}
 		seen[key] = true
 		list = append(list, s)
 	}

@@ -81,6 +81,8 @@ type Host struct {
 	keys       map[string]crypto.Signer
 	keyACL     string           // who may use them, SDDL; empty: nothing says
 	tasks      map[string]*task // by lower-case path
+	disabled   bool             // the WinRM service: it runs on, and is not started any more
+	endAfter   int              // actions of a task, after which somebody deletes it
 	atWork     int              // instances of tasks
 	actionTime time.Duration    // of each action of a task
 	stopTime   time.Duration    // of the WinRM service, beyond what net waits
@@ -186,6 +188,9 @@ func (h *Host) reboot() {
 	h.timers = nil
 	h.booted, h.atWork = h.now(), 0
 	delete(h.services, "winrm") // it starts with the computer
+	if h.disabled {
+		h.services["winrm"] = "Stopped"
+	}
 	if err := h.reload(); err != nil {
 		h.cfg.Log.Error("boot", "host", h.cfg.FQDN, "err", err)
 	}

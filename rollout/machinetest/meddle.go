@@ -68,6 +68,8 @@ var meddlings = map[string]func(*Host){
 			t.def.Settings.Enabled = new(bool)
 		}
 	},
+	// Somebody disables the WinRM service, which runs until the next restart.
+	"disable-winrm": func(h *Host) { h.disabled = true },
 	// Another controller arms the undo for its own campaign.
 	"arm-elsewhere": func(h *Host) {
 		h.reg.SetText(`SOFTWARE\wavelock\undo`, "armed", "elsewhere")
@@ -105,7 +107,8 @@ var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 
 // Meddle does something to the computer that nobody here asked for: enable-remoting,
 // link-policy, drop-https, widen-rule, collect-events, forward-http, forward-https,
-// forward-by-certificate, grant-keys, hide-keys, manage-servers, manage-itself, manage-too-many, configure, disable-tasks, arm-elsewhere or rename.
+// forward-by-certificate, grant-keys, hide-keys, manage-servers, manage-itself, manage-too-many, configure,
+// disable-tasks, disable-winrm, arm-elsewhere or rename.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {

@@ -139,8 +139,12 @@ func progNet(x *execution, rest string) int {
 			return 2
 		}
 	case args[0] == "start":
-		if running {
+		switch {
+		case running:
 			x.err.WriteString("The requested service has already been started.\r\n")
+			return 2
+		case x.h.disabled:
+			x.err.WriteString("The service cannot be started, either because it is disabled or because it has no enabled devices associated with it.\r\n")
 			return 2
 		}
 		x.h.writes.Add(1)
@@ -159,8 +163,13 @@ func progNet(x *execution, rest string) int {
 
 func progSC(x *execution, rest string) int {
 	args := split(rest)
-	if len(args) == 2 && strings.EqualFold(args[0], "query") {
+	if len(args) == 2 && (strings.EqualFold(args[0], "query") || strings.EqualFold(args[0], "qc")) {
 		for _, s := range x.h.allServices() {
+			if strings.EqualFold(s.name, args[1]) && strings.EqualFold(args[0], "qc") {
+				start := map[string]string{"Auto": "2   AUTO_START", "Manual": "3   DEMAND_START", "Disabled": "4   DISABLED"}[s.start]
+				fmt.Fprintf(&x.out, "[SC] QueryServiceConfig SUCCESS\r\n\r\nSERVICE_NAME: %s\r\n        TYPE               : 20  WIN32_SHARE_PROCESS \r\n        START_TYPE         : %s\r\n        ERROR_CONTROL      : 1   NORMAL\r\n", s.name, start)
+				return 0
+			}
 			if strings.EqualFold(s.name, args[1]) {
 				state := map[string]string{"Running": "4  RUNNING", "Stopped": "1  STOPPED", stopPending: "3  STOP_PENDING"}[s.state]
 				fmt.Fprintf(&x.out, "\r\nSERVICE_NAME: %s\r\n        STATE              : %s\r\n", s.name, state)

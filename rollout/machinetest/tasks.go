@@ -227,6 +227,10 @@ func (h *Host) run(t *task) {
 // perform executes the actions from the i-th on; code is what the one before ended with. Deleting or replacing the task does not end its instance.
 func (h *Host) perform(t *task, i, code int) {
 	for ; i < len(t.def.Actions.Exec); i++ {
+		if h.endAfter > 0 && i == h.endAfter {
+			delete(h.tasks, strings.ToLower(t.path))
+			break
+		}
 		a := t.def.Actions.Exec[i]
 		code = h.system(a.Command, a.Arguments)
 		if h.actionTime > 0 {
@@ -254,6 +258,13 @@ func (h *Host) TasksAtWork() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.atWork
+}
+
+// EndTasksAfter has somebody delete every task from now on when so many of its actions are done; no further one is begun.
+func (h *Host) EndTasksAfter(actions int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.endAfter = actions
 }
 
 // ActionsTake gives every action of a task this time from now on; else they are done at once.
