@@ -166,3 +166,44 @@ func TestAnUndoThatIsDeletedLeavesWinRMRunning(t *testing.T) {
 		})
 	}
 }
+
+// Where http.sys listens on addresses of IPv6 alone, the undo sees that HTTP is back, or it would restart WinRM every minute.
+func TestTheUndoEndsWhereThereIsIPv6Alone(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		host func(*testing.T) *bench
+		act  rollout.ActionKind
+		dies rollout.StepKind
+	}{
+		"of a removal": {func(t *testing.T) *bench { b := setup(t); b.want(rollout.ActSecure, rollout.Passed); return b }, rollout.ActClose, rollout.StepRemoveHTTP},
+		"of a renewal": {closed, rollout.ActRenew, rollout.StepListen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := tc.host(t)
+			b.meddle("listen-on-ipv6")
+			b.policy.UndoAfter, b.dies = rollout.Duration(2*time.Second), tc.dies
+			if end, steps, _ := b.do(tc.act); end.Kind != tc.dies {
+				t.Fatalf("%v %s", steps, end.Detail)
+			}
+			b.until("the undo ends", func() bool { return !b.undoIsThere() })
+		})
+	}
+}
+
+// Another product listens on 5985, too, and the disk is full for a while: the undo is not through before its listener is back.
+func TestTheUndoDoesNotTakeAnothersPortForOurs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.want(rollout.ActSecure, rollout.Passed)
+	b.win.Set(machinetest.PortShared)
+	b.policy.UndoAfter, b.dies = rollout.Duration(time.Hour), rollout.StepRemoveHTTP
+	if end, steps, _ := b.do(rollout.ActClose); end.Kind != rollout.StepRemoveHTTP {
+		t.Fatalf("%v %s", steps, end.Detail)
+	}
+	b.win.Set(machinetest.DiskFull)
+	b.bootsOnce()
+	b.win.Clear(machinetest.DiskFull)
+	b.bootsOnce() // as a minute later
+	b.until("HTTP is back", func() bool { return b.win.HTTPOpen() && !b.undoIsThere() })
+}

@@ -11,7 +11,7 @@ import (
 
 // undoXML is the way back, on the host itself: it fires so long after it was
 // registered, by a clock that cannot be set, and at every boot, and again every
-// minute until the HTTP port listens, the service WinRM runs (state 4) and the block
+// minute until the HTTP listener is there, its port listens, the service WinRM runs (state 4) and the block
 // rule is gone: another product that shares the port through http.sys listens there
 // while WinRM does not, and when the computer starts netsh may come before the
 // firewall. It calls executables of the system only.
@@ -19,7 +19,7 @@ func undoXML(mark string, after time.Duration, httpPort int) string {
 	return taskXML("Puts WinRM over HTTP back unless HTTPS was confirmed", undoTriggers(after), listenerBack(),
 		action{system32 + "netsh.exe", `advfirewall firewall delete rule name="` + rollout.BlockRule(httpPort) + `"`},
 		action{system32 + "cmd.exe", `/d /c "` + restartWinRM("") + `"`},
-		action{system32 + "cmd.exe", `/d /c "` + winrmListens(httpPort) + ` && (` + ruleStays(rollout.BlockRule(httpPort)) + ` || ` + dropUndo(mark) + `)"`})
+		action{system32 + "cmd.exe", `/d /c "` + `reg query HKLM\` + listenerKey + `\*+HTTP >nul && ` + winrmListens(httpPort) + ` && (` + ruleStays(rollout.BlockRule(httpPort)) + ` || ` + dropUndo(mark) + `)"`})
 }
 
 // rebindXML is the way back of a renewal: the HTTPS listener as it was, and its certificate in http.sys, again every minute
@@ -58,10 +58,10 @@ func dropUndo(mark string) string {
 		`schtasks /query /tn ` + taskFolder + undoTask + ` /xml 2>nul | findstr /l /c:` + mark + ` >nul && ` + drop + `)`
 }
 
-// winrmListens succeeds where somebody listens on the port and the service WinRM runs. net start fails while the service
+// winrmListens succeeds where somebody listens on the port, be it on addresses of IPv6 alone, and the service WinRM runs. net start fails while the service
 // is still about to stop.
 func winrmListens(port int) string {
-	return `netstat -an -p TCP | findstr /r /c:":` + strconv.Itoa(port) + ` .*0\.0\.0\.0:0 " && sc query winrm | findstr /l /c:": 4 "`
+	return `netstat -an | findstr /r /c:":` + strconv.Itoa(port) + ` .*:0 " && sc query winrm | findstr /l /c:": 4 "`
 }
 
 func undoTriggers(after time.Duration) string {

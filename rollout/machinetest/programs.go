@@ -181,9 +181,10 @@ func progSC(x *execution, rest string) int {
 	return 1060
 }
 
-func progNetstat(x *execution, _ string) int {
+// progNetstat is netstat -an; with -p TCP it lists nothing of IPv6.
+func progNetstat(x *execution, rest string) int {
 	x.out.WriteString("\r\nActive Connections\r\n\r\n  Proto  Local Address          Foreign Address        State\r\n")
-	ports := []string{"135", "445", "47001"}
+	ports, v6 := []string{"135", "445", "47001"}, []string{}
 	for _, d := range x.h.doors {
 		ports = append(ports, fmt.Sprint(d.port))
 	}
@@ -197,8 +198,14 @@ func progNetstat(x *execution, _ string) int {
 		case fmt.Sprint(x.h.cfg.HTTPSPort):
 			p = "5986"
 		}
-		fmt.Fprintf(&x.out, "  TCP    %-22s %-22s LISTENING\r\n", "0.0.0.0:"+p, "0.0.0.0:0")
+		if !x.h.onlyIPv6 {
+			fmt.Fprintf(&x.out, "  TCP    %-22s %-22s LISTENING\r\n", "0.0.0.0:"+p, "0.0.0.0:0")
+		}
+		if !strings.Contains(strings.ToLower(rest), "-p tcp") {
+			v6 = append(v6, fmt.Sprintf("  TCP    %-22s %-22s LISTENING\r\n", "[::]:"+p, "[::]:0"))
+		}
 	}
+	x.out.WriteString(strings.Join(v6, ""))
 	return 0
 }
 
