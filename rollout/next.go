@@ -308,6 +308,15 @@ func (run HostRun) arm(now time.Time) Step {
 	return Step{Kind: StepArm, Campaign: string(run.Campaign), Mark: UndoMark(run.Campaign, now), UndoAfter: run.Policy.UndoAfter.D(), At: now}
 }
 
+// disarm takes away the undo that was seen, if it is this campaign's.
+func (run HostRun) disarm() Step {
+	s := Step{Kind: StepDisarm, Campaign: string(run.Campaign), Mark: run.Mark}
+	if u := run.Seen.Undo.Value; u.Campaign == s.Campaign {
+		s.Mark = u.Mark
+	}
+	return s
+}
+
 // counted reports whether the undo on the host is the one that this run armed, and would fire.
 func (run HostRun) counted(undo Seen[Undo]) bool {
 	return undo.Known && undo.Value.Active() && undo.Value.Mark == run.Mark
@@ -359,7 +368,7 @@ func nextClosed(run HostRun, want pki.Thumbprint, now time.Time) Step {
 	case !run.fresh(run.Closed, want, now) || !run.Closed.Closed:
 		return run.prove(StepProveClosed, want)
 	case !gone:
-		return Step{Kind: StepDisarm, Campaign: string(run.Campaign), Mark: undo.Value.Mark}
+		return run.disarm()
 	}
 	return endOfClose(run)
 }

@@ -268,3 +268,25 @@ func TestWhenTheUndoMayBeDisarmed(t *testing.T) {
 		})
 	}
 }
+
+// In the middle of a brown-out, or of a removal, another campaign's undo comes to be seen on the host: it is not named
+// as the one to be taken away.
+func TestAnothersUndoIsNotTheOneToBeTakenAway(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]HostRun{"removal": closed(), "brown-out": func() HostRun {
+		r := narrowing()
+		narrowedAt(&r, epoch)
+		r.Narrow = narrowProof(epoch)
+		return r
+	}()} {
+		run.Mark, run.Done = "drill@1", map[StepKind]int{StepInspect: 1}
+		run.Seen.Undo = Saw(Undo{Armed: true, Task: true, Campaign: "elsewhere", Mark: "elsewhere@2"})
+		if got := Next(run, epoch); got.Kind != StepDisarm || got.Mark != "drill@1" {
+			t.Errorf("%s: next is %s of %q (%s)", name, got.Kind, got.Mark, got.Detail)
+		}
+		run.Seen.Undo = Saw(Undo{Armed: true, Task: true, Campaign: "drill", Mark: "drill@0"})
+		if got := Next(run, epoch); got.Kind != StepDisarm || got.Mark != "drill@0" {
+			t.Errorf("%s: next is %s of %q (%s)", name, got.Kind, got.Mark, got.Detail)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func nextQuiesce(run HostRun, now time.Time) Step {
 	case !run.fresh(run.Narrow, want.Thumbprint, now) || !run.Narrow.Narrowed:
 		return run.prove(StepProveNarrow, want.Thumbprint)
 	}
-	return Step{Kind: StepDisarm, Campaign: string(run.Campaign), Mark: undo.Value.Mark}
+	return run.disarm()
 }
 
 func narrow(run HostRun, want pki.Thumbprint, now time.Time) Step {

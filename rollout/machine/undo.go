@@ -256,7 +256,7 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	if by != "" && by != step.Mark {
+	if by != "" && (by != step.Mark || rollout.MarkedBy(by) != step.Campaign) {
 		task, err := readTask(ctx, d.session)
 		if err != nil {
 			return rollout.Result{}, err
