@@ -98,8 +98,8 @@ func soak(run HostRun, now time.Time) Step {
 		}
 	}
 	look := now.Add(max(run.Policy.PollFor.D(), run.Policy.Quiesce.D()/24, time.Second))
-	if end.After(now) && end.Before(look) {
-		look = end
+	if end.Before(look) { // where it has passed meanwhile, only the look is missing
+		look = now.Add(max(end.Sub(now), time.Second))
 	}
 	return finishUntil(Soaking, ReasonSoaking, "until "+end.UTC().Format(time.DateTime), look)
 }
