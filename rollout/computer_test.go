@@ -121,6 +121,14 @@ func (c *computer) watch(when string) {
 	}
 }
 
+// marked is the mark that the registry has.
+func (c *computer) marked() string {
+	if c.armed {
+		return c.mark
+	}
+	return ""
+}
+
 func (c *computer) observe() Observation {
 	o := Observation{Host: c.host.ID, At: c.now, HTTP: doorOf(c.httpUp(), c.now.Before(c.off)), HTTPS: doorOf(c.httpsUp(), c.now.Before(c.off) || c.now.Before(c.cut))}
 	switch {
@@ -143,7 +151,7 @@ func (c *computer) observe() Observation {
 	o.Peers, o.Drops = Saw(append(slices.Clone(c.peers), Peer{Address: "192.0.2.1", Port: 5985, Self: true})), Saw(slices.Clone(c.drops))
 	o.Listeners, o.Bindings, o.Firewall = Saw(c.listeners()), Saw(c.bindings()), Saw(c.firewall())
 	o.Certificates = Saw(slices.Clone(c.certs))
-	o.Undo = Saw(Undo{Armed: c.armed, Task: c.task, Campaign: cmp.Or(c.by, "drill"), Mark: c.mark})
+	o.Undo = Saw(Undo{Armed: c.armed, Task: c.task, Campaign: cmp.Or(c.by, "drill"), Mark: c.marked()})
 	o.Image = Saw(c.image)
 	for _, part := range c.unseen {
 		blind(&o, part)

@@ -50,6 +50,9 @@ func (c *computer) effect(s Step) (Result, *Failure) {
 		if kept := c.image != nil && slices.ContainsFunc(c.image.Listeners, isDoor(HTTP)); c.action == ActRenew && (s.Kept != (kept && !c.http) || s.Back != cmp.Or(c.bound, c.thumb)) {
 			c.t.Fatalf("the undo has no listener to bring back: kept %v, HTTP %v, step %+v", kept, c.http, s)
 		}
+		if s.Was != c.marked() {
+			return Result{}, c.fail(s.Kind, ReasonUndoNotArmed, false, true)
+		}
 		if s.Mark == "" || s.Mark == c.mark || MarkedBy(s.Mark) != "drill" {
 			c.t.Fatalf("an undo is armed with the mark %q, the one before had %q", s.Mark, c.mark)
 		}

@@ -303,9 +303,13 @@ func nextClose(run HostRun, now time.Time) Step {
 	return Step{Kind: StepRemoveHTTP, Campaign: string(run.Campaign), Mark: run.Mark, Port: run.Policy.HTTPPort, Thumbprint: want.Thumbprint, Until: run.armedUntil()}
 }
 
-// arm arms the undo under a mark of its own.
+// arm arms the undo under a mark of its own, and never in the place of one that another campaign relies on.
 func (run HostRun) arm(now time.Time) Step {
-	return Step{Kind: StepArm, Campaign: string(run.Campaign), Mark: UndoMark(run.Campaign, now), UndoAfter: run.Policy.UndoAfter.D(), At: now}
+	was := run.Seen.Undo.Value
+	if was.Active() && was.Campaign != string(run.Campaign) {
+		return finish(Failed, ReasonOtherCampaign, fmt.Sprintf("the undo on the host is armed by the campaign %s", was.Campaign))
+	}
+	return Step{Kind: StepArm, Campaign: string(run.Campaign), Mark: UndoMark(run.Campaign, now), Was: was.Mark, UndoAfter: run.Policy.UndoAfter.D(), At: now}
 }
 
 // disarm takes away the undo that was seen, if it is this campaign's.

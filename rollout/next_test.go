@@ -290,3 +290,26 @@ func TestAnothersUndoIsNotTheOneToBeTakenAway(t *testing.T) {
 		}
 	}
 }
+
+// A host that this campaign has written to, on which another campaign has armed its undo meanwhile.
+func TestNoUndoIsArmedOverAnotherCampaigns(t *testing.T) {
+	t.Parallel()
+	foreign := Saw(Undo{Armed: true, Task: true, Campaign: "elsewhere", Mark: "elsewhere@2"})
+	for name, tc := range map[string]struct {
+		undo Seen[Undo]
+		want StepKind
+		was  string
+	}{
+		"another campaign's":                     {foreign, StepFinish, ""},
+		"another campaign's, which has fired":    {Saw(Undo{Armed: true, Campaign: "elsewhere", Mark: "elsewhere@2"}), StepArm, "elsewhere@2"},
+		"of an earlier attempt of this campaign": {Saw(Undo{Armed: true, Task: true, Campaign: "drill", Mark: "drill@1"}), StepArm, "drill@1"},
+		"none":                                   {Saw(Undo{}), StepArm, ""},
+	} {
+		for kind, run := range map[string]HostRun{"removal": closing(), "brown-out": narrowing()} {
+			run.Dirty, run.Proof, run.ArmedAt, run.Seen.Undo = true, proofAt(epoch, false), time.Time{}, tc.undo
+			if got := Next(run, epoch); got.Kind != tc.want || got.Was != tc.was || got.Kind == StepFinish && (got.Outcome != Failed || got.Reason != ReasonOtherCampaign) {
+				t.Errorf("%s, %s: next is %s over %q (%s %s)", kind, name, got.Kind, got.Was, got.Reason, got.Detail)
+			}
+		}
+	}
+}

@@ -165,6 +165,9 @@ func nextRenew(run HostRun, now time.Time) Step {
 	case !(run.undone() && run.armed(now)):
 		// What http.sys has is what let us in, whatever the listener says.
 		s := run.arm(now)
+		if s.Kind == StepFinish {
+			return s
+		}
 		s.Kept, s.Back = !run.listsHTTP() && run.keptHTTP(), cmp.Or(run.Seen.bound(run.Policy.Port), listener.Thumbprint)
 		return s
 	}

@@ -74,6 +74,7 @@ type Step struct {
 	Keep       []string       `json:"keep,omitempty"`     // narrow: the addresses that stay allowed, as the host sees them
 	UndoAfter  time.Duration  `json:"undo_after,omitempty"`
 	Mark       string         `json:"mark,omitempty"`      // arm: the undo's own; narrow, remove, disarm: that of the undo that is counted on, or taken away
+	Was        string         `json:"was,omitempty"`       // arm: the mark that was seen on the host; another one there is somebody else's
 	Kept       bool           `json:"kept,omitempty"`      // arm: HTTP is gone already, and its listener is in the before-image: in a renewal, the last resort
 	Back       pki.Thumbprint `json:"back,omitempty"`      // arm: a renewal: the way back is the HTTPS listener as it is, with this certificate
 	Alone      bool           `json:"alone,omitempty"`     // prove-closed: HTTP was never there or is not ours to remove, and its port is not asked

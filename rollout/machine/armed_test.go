@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -130,7 +131,7 @@ func TestNoUndoIsArmedWhileAnotherIsAtWork(t *testing.T) {
 		}
 		running = res.Seen.Undo.Value.Running
 	}
-	again := rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@2", UndoAfter: time.Hour}
+	again := rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@2", Was: "test@1", UndoAfter: time.Hour}
 	_, err := do(again)
 	var f *rollout.Failure
 	if !errors.As(err, &f) || f.Reason != rollout.ReasonUndoNotArmed || !f.Transient {
@@ -170,7 +171,7 @@ func TestAnOldUndoLeavesTheNextOneItsTask(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.until("the first undo is started", func() bool { return b.win.TaskRuns(undoPath) == 1 })
-	if _, err := ms[1].Do(t.Context(), rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@2", UndoAfter: time.Hour}); err != nil {
+	if _, err := ms[1].Do(t.Context(), rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@2", Was: "test@1", UndoAfter: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	b.until("the first undo is through", func() bool { return b.win.TasksAtWork() == 0 })
@@ -229,4 +230,55 @@ func TestAnUndoEndsWhoseSuccessorWasNeverRegistered(t *testing.T) {
 	}
 	b.win.Registry(func(r *machinetest.Registry) { r.SetText(`SOFTWARE\wavelock\undo`, "armed", "test@2") })
 	b.until("the undo ends", func() bool { return !b.undoIsThere() })
+}
+
+// Another controller arms its undo between our look and our arming: nothing of it is touched, neither the mark, nor what
+// it would bring back, nor its task.
+func TestNoUndoIsArmedInThePlaceOfAnothers(t *testing.T) {
+	t.Parallel()
+	for name, back := range map[string]bool{"by a removal": false, "by a renewal": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.want(rollout.ActSecure, rollout.Passed)
+			var ms [2]*machine.Machine
+			var seen *rollout.Observation
+			for i := range ms {
+				var err error
+				if ms[i], err = b.fleet.Open(t.Context(), b.host); err != nil {
+					t.Fatal(err)
+				}
+				defer ms[i].Close()
+				res, err := ms[i].Do(t.Context(), rollout.Step{Kind: rollout.StepInspect})
+				if err != nil {
+					t.Fatal(err)
+				}
+				seen = res.Seen
+			}
+			if _, err := ms[0].Do(t.Context(), rollout.Step{Kind: rollout.StepArm, Campaign: "elsewhere", Mark: "elsewhere@1", UndoAfter: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			kept := b.undoKey()
+			step := rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", Was: seen.Undo.Value.Mark, UndoAfter: time.Hour}
+			if back {
+				step.Back = seen.Listeners.Value[1].Thumbprint
+			}
+			_, err := ms[1].Do(t.Context(), step)
+			var f *rollout.Failure
+			if !errors.As(err, &f) || f.Reason != rollout.ReasonUndoNotArmed || !f.Transient {
+				t.Errorf("%v", err)
+			}
+			if now := b.undoKey(); now != kept || !b.undoIsThere() {
+				t.Errorf("the other's undo had %s and has %s; tasks %v", kept, now, b.win.TaskNames())
+			}
+		})
+	}
+}
+
+// undoKey is what the registry has for the undo.
+func (b *bench) undoKey() (text string) {
+	b.win.Registry(func(r *machinetest.Registry) {
+		text = r.Text(`SOFTWARE\wavelock\undo`, "armed") + fmt.Sprint(r.Keys(`SOFTWARE\wavelock\undo\Listener`))
+	})
+	return text
 }

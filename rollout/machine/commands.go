@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -26,24 +27,35 @@ const (
 
 // armLine keeps a listener where the undo finds it: HTTP's, or in a renewal the HTTPS one as it is and, where HTTP is
 // kept, HTTP's beside it. What an undo of before has left there goes: it would be copied back besides.
-func armLine(mark string, kept bool, back pki.Thumbprint) (string, error) {
-	if err := plainArgument(mark); err != nil {
-		return "", fmt.Errorf("name of the campaign: %w", err)
+//
+// Nothing is done where the registry has another mark than was seen: somebody else relies on that undo by now.
+func armLine(mark, was string, kept bool, back pki.Thumbprint) (string, error) {
+	const none = "#wavelock-none"
+	was = cmp.Or(was, none)
+	for _, m := range []string{mark, was} {
+		if err := plainArgument(m); err != nil {
+			return "", fmt.Errorf("name of the campaign: %w", err)
+		}
 	}
+	line := armingLine(mark, kept, back)
+	return `(reg query HKLM\` + undoKey + ` /v armed 2>nul || echo ` + none + `) | findstr /l /c:` + was + ` >nul && (` + line + `)`, nil
+}
+
+func armingLine(mark string, kept bool, back pki.Thumbprint) string {
 	mark = fmt.Sprintf(`reg add "HKLM\%s" /v armed /t REG_SZ /d %s /f`, undoKey, mark)
 	if back == "" {
 		from := listenerKey
 		if kept {
 			from = beforeKey + `\Listener`
 		}
-		return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTPS" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && %[3]s`, from, undoKey, mark), nil
+		return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTPS" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTP" "HKLM\%[2]s\Listener\*+HTTP" /s /f && %[3]s`, from, undoKey, mark)
 	}
 	last := ""
 	if kept {
 		last = fmt.Sprintf(`reg copy "HKLM\%s\Listener\*+HTTP" "HKLM\%s\*+HTTP" /s /f && `, beforeKey, lastResortKey)
 	}
 	return fmt.Sprintf(`reg delete "HKLM\%[2]s\Listener\*+HTTP" /f >nul 2>nul & reg copy "HKLM\%[1]s\*+HTTPS" "HKLM\%[2]s\Listener\*+HTTPS" /s /f && %[3]s%[4]s`,
-		listenerKey, undoKey, last, mark), nil
+		listenerKey, undoKey, last, mark)
 }
 
 // restoreLine takes away the rules and keys that are ours; the rule for HTTPS stays where nobody would get in without it.

@@ -137,7 +137,7 @@ func (m *Machine) dropTask(ctx context.Context, s *wsman.Session, name string) {
 
 // arm registers the undo, and reads back that it is there.
 func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, error) {
-	line, err := armLine(step.Mark, step.Kept, step.Back)
+	line, err := armLine(step.Mark, step.Was, step.Kept, step.Back)
 	if err != nil {
 		return rollout.Result{}, err
 	}
@@ -152,6 +152,9 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 		return rollout.Result{}, err
 	}
 	if _, err := d.must(ctx, line); err != nil {
+		if other := new(CommandError); errors.As(err, &other) { // the next look tells whether somebody else has armed one
+			err = &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.ReasonUndoNotArmed, Transient: true, Err: err}
+		}
 		return rollout.Result{}, err
 	}
 	task := undoXML(step.Mark, step.UndoAfter, m.cfg.HTTPPort)

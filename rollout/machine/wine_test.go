@@ -224,7 +224,7 @@ func (w *wine) undo(t *testing.T) {
 		t.Fatalf("%q", before)
 	}
 	reg(saveLine)
-	line, err := armLine(testMark, false, "")
+	line, err := armLine(testMark, "", false, "")
 	if err != nil {
 		t.Fatal(err)
 	}
