@@ -34,8 +34,8 @@ func nextQuiesce(run HostRun, now time.Time) Step {
 	narrowed := run.Seen.Narrowed(run.Policy.HTTPPort)
 	_, open := run.Seen.listener(HTTP)
 	switch {
-	case !open && !narrowed && gone:
-		return finish(Passed, "", "") // nothing is left that could be narrowed
+	case !open && undo.Known && !undo.Value.Task && (!narrowed || run.NarrowedAt.IsZero()):
+		return finish(Passed, "", "") // nothing is left that could be narrowed; a mark or a rule of before goes with the close
 	case !run.NarrowedAt.IsZero() && !narrowed:
 		return finish(Failed, ReasonUndoFired, "HTTP was narrowed and the block rule is gone")
 	case !run.NarrowedAt.IsZero() && gone:

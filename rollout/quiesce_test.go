@@ -95,6 +95,14 @@ func TestStepsOfQuiesce(t *testing.T) {
 		"it is not narrowed where it does not run":    {func(r *HostRun) { armed(r); r.Seen.Services.Value[1].Running = false }, StepFinish, Refused, ReasonFirewallOff},
 		"a rule that is gone is a failure":            {func(r *HostRun) { r.NarrowedAt = epoch.Add(-time.Hour) }, StepFinish, Failed, ReasonUndoFired},
 		"without HTTP there is nothing to narrow":     {func(r *HostRun) { r.Seen.Listeners.Value = r.Seen.Listeners.Value[1:] }, StepFinish, Passed, ""},
+		"nor where an undo that has fired left its mark": {func(r *HostRun) {
+			r.Seen.Listeners.Value = r.Seen.Listeners.Value[1:]
+			r.Seen.Undo = Saw(Undo{Armed: true, Campaign: "winter", Mark: "winter@1"})
+		}, StepFinish, Passed, ""},
+		"nor where the rule of an earlier campaign was left": {func(r *HostRun) {
+			r.Seen.Listeners.Value = r.Seen.Listeners.Value[1:]
+			narrowedAt(r, time.Time{})
+		}, StepFinish, Passed, ""},
 		"a host that is off is deferred":              {func(r *HostRun) { soaking(r); *r.Seen = Observation{} }, StepFinish, Deferred, ReasonUnreachable},
 		"a policy that owns HTTP is waited for":       {func(r *HostRun) { r.Seen.Listeners.Value[0].Source = SourceGPO }, StepFinish, AwaitPolicy, ReasonGPOListener},
 		"but not with the door half shut":             {func(r *HostRun) { soaking(r); r.Seen.Listeners.Value[0].Source = SourceGPO }, StepFinish, Failed, ReasonGPOListener},
