@@ -302,7 +302,7 @@ func (a *app) verifyEvidence(ctx context.Context, j *journal.Journal, file strin
 	if err != nil || e.Form != rollout.EvidenceForm {
 		return failWith(exitUsage, "name a file that wavelock report --out wrote", "%s is no report of wavelock", file)
 	}
-	wrong, err := a.compareEvidence(ctx, j, e)
+	wrong, err := compareEvidence(ctx, j, e)
 	if err != nil {
 		return err
 	}
@@ -360,10 +360,21 @@ func writtenReport(ctx context.Context, j *journal.Journal, digest string) (roll
 	}
 }
 
-// compareEvidence names what the chains say otherwise.
-func (a *app) compareEvidence(ctx context.Context, j *journal.Journal, e rollout.Evidence) ([]string, error) {
-	var wrong []string
-	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+// compareEvidence names what the chains say otherwise, and what the report says otherwise than itself.
+func compareEvidence(ctx context.Context, j *journal.Journal, e rollout.Evidence) ([]string, error) {
+	byHistory, err := againstHistory(ctx, j, e)
+	if err != nil {
+		return nil, err
+	}
+	byCampaigns, err := againstCampaigns(ctx, j, e)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(byHistory, miscounted(e), byCampaigns), nil
+}
+
+// againstHistory compares the classes of the hosts.
+func againstHistory(ctx context.Context, j *journal.Journal, e rollout.Evidence) (wrong []string, err error) {
 	changes, err := historyOf(ctx, j)
 	if err != nil {
 		return nil, err
@@ -373,42 +384,52 @@ func (a *app) compareEvidence(ctx context.Context, j *journal.Journal, e rollout
 		return nil, err
 	}
 	if hash != e.History.Hash {
-		bad("the history has another hash at change %d", e.History.Seq)
+		wrong = append(wrong, fmt.Sprintf("the history has another hash at change %d", e.History.Seq))
 	}
 	truth := rollout.TruthAt(changes, e.History.Seq, e.At)
 	if len(truth.Class) != len(e.Computers) {
-		bad("the history knows %d hosts at that time, the report has %d", len(truth.Class), len(e.Computers))
+		wrong = append(wrong, fmt.Sprintf("the history knows %d hosts at that time, the report has %d", len(truth.Class), len(e.Computers)))
 	}
 	for _, c := range e.Computers {
 		if truth.Class[c.Host] != c.Class || !truth.Since[c.Host].Equal(c.Since) {
-			bad("%s was %s since %s, the report says %s", c.Host, truth.Class[c.Host], exact(truth.Since[c.Host]), c.Class)
+			wrong = append(wrong, fmt.Sprintf("%s was %s since %s, the report says %s", c.Host, truth.Class[c.Host], exact(truth.Since[c.Host]), c.Class))
 		}
 	}
+	return wrong, nil
+}
+
+// miscounted names the sums of a report that are not those of its own list.
+func miscounted(e rollout.Evidence) (wrong []string) {
 	counted := e
 	counted.Count()
 	for _, k := range rollout.Classes() {
 		if counted.Classes[k] != e.Classes[k] {
-			bad("the report counts %d hosts of the class %s and lists %d", e.Classes[k], k, counted.Classes[k])
+			wrong = append(wrong, fmt.Sprintf("the report counts %d hosts of the class %s and lists %d", e.Classes[k], k, counted.Classes[k]))
 		}
 	}
 	switch {
 	case counted.Hosts != e.Hosts:
-		bad("the report counts %d hosts and lists %d", e.Hosts, counted.Hosts)
+		wrong = append(wrong, fmt.Sprintf("the report counts %d hosts and lists %d", e.Hosts, counted.Hosts))
 	case len(counted.Classes) != len(e.Classes):
-		bad("the report counts a class that does not exist")
+		wrong = append(wrong, "the report counts a class that does not exist")
 	case !reflect.DeepEqual(counted.OUs, e.OUs):
-		bad("the report's counts by OU are not those of its list")
+		wrong = append(wrong, "the report's counts by OU are not those of its list")
 	}
 	if e.Formula != rollout.PostureFormula && e.Version == versionString() {
-		bad("the formula of the posture's score is another one")
+		wrong = append(wrong, "the formula of the posture's score is another one")
 	}
+	return wrong
+}
+
+// againstCampaigns compares where each campaign stood.
+func againstCampaigns(ctx context.Context, j *journal.Journal, e rollout.Evidence) (wrong []string, err error) {
 	then, err := campaignsAt(ctx, j, e.At)
 	if err != nil {
 		return nil, err
 	}
 	for _, have := range then {
 		if !slices.ContainsFunc(e.Campaigns, func(c rollout.EvidenceCampaign) bool { return c.ID == have.ID }) {
-			bad("the report leaves out the campaign %s", have.ID)
+			wrong = append(wrong, fmt.Sprintf("the report leaves out the campaign %s", have.ID))
 		}
 	}
 	for _, c := range e.Campaigns {
@@ -416,11 +437,11 @@ func (a *app) compareEvidence(ctx context.Context, j *journal.Journal, e rollout
 		var unknown *journal.UnknownCampaignError
 		switch {
 		case errors.As(err, &unknown):
-			bad("the journal has no campaign %s", c.ID)
+			wrong = append(wrong, fmt.Sprintf("the journal has no campaign %s", c.ID))
 		case err != nil:
 			return nil, err
 		case have != c:
-			bad("of the campaign %s the chain says %s, the report %s", c.ID, campaignWord(have), campaignWord(c))
+			wrong = append(wrong, fmt.Sprintf("of the campaign %s the chain says %s, the report %s", c.ID, campaignWord(have), campaignWord(c)))
 		}
 	}
 	return wrong, nil
