@@ -76,8 +76,7 @@ func (a *app) wanted(ctx context.Context, cfg Config, d *ldapdisco.Directory, in
 		route    rollout.Route
 		template string
 	}
-	index := map[key]int{}
-	places := map[string]int{} // of a token in its template
+	index, places := map[key]int{}, tokenPlaces{}
 	for _, h := range hosts {
 		route, template := cfg.Policy.RouteOf(h)
 		if route == rollout.RouteReuse {
@@ -86,20 +85,19 @@ func (a *app) wanted(ctx context.Context, cfg Config, d *ldapdisco.Directory, in
 		}
 		i, known := index[key{route, template}]
 		if !known {
-			w := pki.Wanted{Template: template, Use: pki.Use{Route: pki.Route(route), MinLeft: cfg.Policy.MinLeft.D()}}
-			if route == rollout.RouteRelay {
-				if w.Use.SIDs, err = a.relayToken(ctx, cfg, d); err != nil {
-					return nil, 0, err
-				}
-				if len(w.Use.SIDs) > 0 {
-					w.Use.Account = w.Use.SIDs[0]
-				}
+			w, err := a.wantedBy(ctx, cfg, d, route, template)
+			if err != nil {
+				return nil, 0, err
 			}
 			i = len(all)
 			all, index[key{route, template}] = append(all, w), i
 		}
+		if route == rollout.RouteRelay {
+			all[i].Hosts++
+			continue
+		}
 		groups := groupKey(h, named)
-		if _, asked := tokens[groups]; !asked && route != rollout.RouteRelay {
+		if _, asked := tokens[groups]; !asked {
 			token, err := d.Token(ctx, h.Account)
 			if err != nil {
 				return nil, 0, directoryError(err)
@@ -110,19 +108,40 @@ func (a *app) wanted(ctx context.Context, cfg Config, d *ldapdisco.Directory, in
 			tokens[groups] = token
 		}
 		all[i].Hosts++
-		if route == rollout.RouteRelay {
-			continue
-		}
-		place := template + "\x00" + groups
-		at, known := places[place]
-		if !known {
-			at = len(all[i].Use.Tokens)
-			places[place] = at
-			all[i].Use.Tokens = append(all[i].Use.Tokens, pki.Token{SIDs: tokens[groups], Example: string(h.ID)})
-		}
-		all[i].Use.Tokens[at].Hosts++
+		places.count(&all[i], groups, tokens[groups], h.ID)
 	}
 	return all, reusing, nil
+}
+
+// wantedBy is a template before its hosts are counted. Where requests are relayed, it is the relay's own token that counts.
+func (a *app) wantedBy(ctx context.Context, cfg Config, d *ldapdisco.Directory, route rollout.Route, template string) (pki.Wanted, error) {
+	w := pki.Wanted{Template: template, Use: pki.Use{Route: pki.Route(route), MinLeft: cfg.Policy.MinLeft.D()}}
+	if route != rollout.RouteRelay {
+		return w, nil
+	}
+	var err error
+	if w.Use.SIDs, err = a.relayToken(ctx, cfg, d); err != nil {
+		return pki.Wanted{}, err
+	}
+	if len(w.Use.SIDs) > 0 {
+		w.Use.Account = w.Use.SIDs[0]
+	}
+	return w, nil
+}
+
+// tokenPlaces are where a token stands among those of its template, by template and groups.
+type tokenPlaces map[string]int
+
+// count counts a host among those with the same token.
+func (p tokenPlaces) count(w *pki.Wanted, groups string, token []string, host rollout.HostID) {
+	place := w.Template + "\x00" + groups
+	i, known := p[place]
+	if !known {
+		i = len(w.Use.Tokens)
+		p[place] = i
+		w.Use.Tokens = append(w.Use.Tokens, pki.Token{SIDs: token, Example: string(host)})
+	}
+	w.Use.Tokens[i].Hosts++
 }
 
 func trusteesOf(inv pki.Inventory) map[string]bool {
