@@ -50,8 +50,8 @@ type Policy struct {
 	Sources     []string    `json:"sources,omitempty"`      // addresses that may connect to the HTTPS port; empty means any
 	Profiles    []string    `json:"profiles"`               // firewall profiles of the rule
 
-	// HTTP is removed only from a host whose connections were sampled over CensusFor and CensusSamples times.
-	// A client that was last seen longer ago than ClientsWithin does not count any more; 0 never forgets one.
+	// HTTP is removed only from a host whose connections were sampled over census_for and census_samples times.
+	// A client that was last seen longer ago than clients_within does not count any more; 0 never forgets one.
 	CensusFor     Duration `json:"census_for,omitzero"`
 	CensusSamples int      `json:"census_samples,omitempty"`
 	ClientsWithin Duration `json:"clients_within,omitzero"`
