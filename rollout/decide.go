@@ -260,10 +260,10 @@ func (d *decider) work(n int) {
 		room--
 		d.act(id, d.s.goal[h.Next], n, "")
 	}
+	d.again(n, inside, &room)
 	if !inside {
 		d.outside()
 	}
-	d.again(n, &room)
 	if crowded > 0 && len(d.d.Actions) == 0 {
 		d.hold("%d hosts wait until others of their zone, site or service are done", crowded)
 	}
@@ -332,8 +332,9 @@ func (d *decider) reopen(room *int) {
 	}
 }
 
-// again takes hosts back in that had waited for something and whose time has come.
-func (d *decider) again(n int, room *int) {
+// again takes hosts back in that had waited for something and whose time has come; outside the maintenance windows those
+// alone on which HTTP is narrowed.
+func (d *decider) again(n int, inside bool, room *int) {
 	if *room <= 0 || d.d.Hold != "" {
 		for id := range d.s.waiting { // nobody is taken in, so the order does not matter
 			if h := d.s.Hosts[id]; d.now.Before(h.Again) {
@@ -348,7 +349,7 @@ func (d *decider) again(n int, room *int) {
 			d.wake(h.Again)
 			continue
 		}
-		if d.spent(h) && !d.awaited(n, h) || *room <= 0 || d.d.Hold != "" || !d.inTime(h) || !d.roomFor(id) {
+		if d.spent(h) && !d.awaited(n, h) || *room <= 0 || d.d.Hold != "" || !(inside && d.inTime(h) || h.halfWay()) || !d.roomFor(id) {
 			continue
 		}
 		*room--

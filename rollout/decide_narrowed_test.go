@@ -57,3 +57,22 @@ func TestNarrowedHostIsNotGivenUp(t *testing.T) {
 		t.Errorf("finished %t, tried %d times to open it, the host is %s, narrowed since %v", st.s.Finished, restores, h.Outcome, h.Narrowed)
 	}
 }
+
+// Half-way is no place to wait for the next maintenance window.
+func TestNarrowedHostIsTriedAgainOutsideTheWindows(t *testing.T) {
+	t.Parallel()
+	st := soakingStage()
+	st.p.Policy.Deferrals = 5
+	st.p.Policy.Maintenance = Maintenance{Windows: []Window{{From: "22:00", To: "04:00"}}}
+	narrowed := st.s.Hosts["h0"].Narrowed
+	st.s = NewState(st.p) // the calendar is made with the state
+	st.say(Event{Kind: EvApproved, Detail: st.p.Hash(), Actor: "ann"}).wave(EvWaveOpened, 1).act("h0", ActSecure, Passed)
+	st.start("h0", ActQuiesce).say(Event{Kind: EvStepOpen, Host: "h0", Attempt: 2, Step: StepNarrow}, Event{Kind: EvStepDone, Host: "h0", Attempt: 2, Step: StepNarrow, At: narrowed},
+		Event{Kind: EvSettled, Host: "h0", Attempt: 2, Outcome: Deferred, Until: epoch.Add(time.Hour)})
+	if d := Decide(st.p, st.s, epoch.Add(30*time.Minute)); len(d.Actions) > 0 || !d.Wake.Equal(epoch.Add(time.Hour)) {
+		t.Errorf("before it is due: decided %q, wakes at %v", told(d), d.Wake)
+	}
+	if d := Decide(st.p, st.s, epoch.Add(2*time.Hour)); told(d) != "quiesce h0 in 1" {
+		t.Errorf("decided %q (%s)", told(d), d.Hold)
+	}
+}

@@ -309,7 +309,11 @@ func (run HostRun) arm(now time.Time) Step {
 	if was.Active() && was.Campaign != string(run.Campaign) {
 		return finish(Failed, ReasonOtherCampaign, fmt.Sprintf("the undo on the host is armed by the campaign %s", was.Campaign))
 	}
-	return Step{Kind: StepArm, Campaign: string(run.Campaign), Mark: UndoMark(run.Campaign, now), Was: was.Mark, UndoAfter: run.Policy.UndoAfter.D(), At: now}
+	mark := UndoMark(run.Campaign, now)
+	if mark == was.Mark { // by a clock that stands still
+		mark = UndoMark(run.Campaign, now.Add(time.Nanosecond))
+	}
+	return Step{Kind: StepArm, Campaign: string(run.Campaign), Mark: mark, Was: was.Mark, UndoAfter: run.Policy.UndoAfter.D(), At: now}
 }
 
 // disarm takes away the undo that was seen, if it is this campaign's.

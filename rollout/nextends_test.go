@@ -210,3 +210,14 @@ func TestClosesOnlyWhatIsNotThePolicys(t *testing.T) {
 		t.Errorf("after the policy took HTTP away, next is %s (%s %s)", got.Kind, got.Outcome, got.Detail)
 	}
 }
+
+// Two undos that are armed at one time, by a clock that stands still, have different marks all the same.
+func TestNoTwoUndosHaveOneMark(t *testing.T) {
+	t.Parallel()
+	run := closing()
+	run.ArmedAt, run.Seen.Undo = time.Time{}, Saw(Undo{Armed: true, Task: true, Campaign: "drill", Mark: UndoMark("drill", epoch)})
+	s := Next(run, epoch)
+	if s.Kind != StepArm || s.Mark == s.Was || s.Was != UndoMark("drill", epoch) || MarkedBy(s.Mark) != "drill" {
+		t.Errorf("%s with the mark %q in the place of %q", s.Kind, s.Mark, s.Was)
+	}
+}
