@@ -20,17 +20,22 @@ func main() {
 		debug.SetGCPercent(200) // a tenth of a campaign's CPU time for some 30 MB
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	go endBySignal(cancel)
+	go endBySignal(hearSignals(), cancel)
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// endBySignal has the first signal end the work, and the second one the program.
-func endBySignal(cancel context.CancelFunc) {
+// hearSignals takes signals from here on, before anything is begun that they should end.
+func hearSignals() <-chan os.Signal {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
+	return signals
+}
+
+// endBySignal has the first signal end the work, and the second one the program.
+func endBySignal(signals <-chan os.Signal, cancel context.CancelFunc) {
 	first := <-signals
 	if lent.leave() {
 		lent.giveBack()
