@@ -212,11 +212,13 @@ func (c *computer) disarm(s Step) (Result, *Failure) {
 	if age := c.now.Sub(c.closedAt).Seconds(); age > c.policy.ProofFresh.D().Seconds()+slack {
 		c.t.Fatalf("the undo is disarmed %v seconds after the proof that HTTP is gone", age)
 	}
-	if c.armed && s.Mark != c.mark { // who takes it away asks the host itself, and leaves it
-		if s.Mark != "" {
-			c.t.Fatalf("the undo %q is taken away for %q", c.mark, s.Mark)
-		}
+	switch {
+	case c.armed && s.Mark != "" && s.Mark != c.mark:
+		c.t.Fatalf("the undo %q is taken away for %q", c.mark, s.Mark)
+	case c.armed && c.task && s.Mark == "": // who takes it away asks the host itself, and leaves it
 		return Result{}, c.fail(s.Kind, ReasonOtherCampaign, false, true)
+	case c.armed && !c.task && s.Mark != "": // it fired since it was seen, and its mark stays to say so
+		return Result{}, c.fail(s.Kind, ReasonUndoFired, false, true)
 	}
 	c.armed, c.task = false, false
 	return Result{Seen: &Observation{Undo: Saw(Undo{})}}, nil

@@ -316,11 +316,15 @@ func (run HostRun) arm(now time.Time) Step {
 	return Step{Kind: StepArm, Campaign: string(run.Campaign), Mark: mark, Was: was.Mark, UndoAfter: run.Policy.UndoAfter.D(), At: now}
 }
 
-// disarm takes away the undo that was seen, if it is this campaign's.
+// disarm takes away the undo that was seen, if it is this campaign's. One without a task is spent, and only its mark is
+// left to take away: it is not called by its name, as that is how the host is told of one that may fire yet.
 func (run HostRun) disarm() Step {
 	s := Step{Kind: StepDisarm, Campaign: string(run.Campaign), Mark: run.Mark}
-	if u := run.Seen.Undo.Value; u.Campaign == s.Campaign {
-		s.Mark = u.Mark
+	switch u := run.Seen.Undo; {
+	case u.Known && !u.Value.Task:
+		s.Mark = ""
+	case u.Value.Campaign == s.Campaign:
+		s.Mark = u.Value.Mark
 	}
 	return s
 }

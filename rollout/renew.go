@@ -143,7 +143,7 @@ func nextRenew(run HostRun, now time.Time) Step {
 		}
 		return renewUncertain(run, ReasonNotReadable, "the undo was not read: "+run.Seen.Undo.Why, now)
 	case run.spent():
-		return finish(Failed, ReasonUndoFired, "the new certificate was not proved in time: "+run.cameBack(listener))
+		return finish(Failed, ReasonUndoFired, "it fired, or its task was deleted, before the new certificate was confirmed: "+run.cameBack(listener))
 	case ready && !run.undone() && !run.proved(want.Thumbprint):
 		return run.prove(StepProve, want.Thumbprint)
 	case ready && !run.undone():
@@ -176,10 +176,11 @@ func nextRenew(run HostRun, now time.Time) Step {
 
 // cameBack says what an undo of a renewal left.
 func (run HostRun) cameBack(listener Listener) string {
+	has := "the HTTPS listener has " + listener.Thumbprint.Short()
 	if run.listsHTTP() {
-		return "HTTP is there, which a close campaign takes away again, and the HTTPS listener has " + listener.Thumbprint.Short()
+		return has + ", and HTTP is there, which a close campaign takes away again"
 	}
-	return "the HTTPS listener got back what it had, " + listener.Thumbprint.Short()
+	return has
 }
 
 func (run HostRun) listsHTTP() bool {

@@ -118,6 +118,44 @@ func TestDisarmThatIsLost(t *testing.T) {
 	}
 }
 
+// The undo is spent when it shall be disarmed, over a connection that lives on. What it brought
+// back would go unseen if its mark were not there still; a removal is whole without it, as HTTP is not there.
+func TestAnUndoThatIsSpentAtItsDisarm(t *testing.T) {
+	t.Parallel()
+	spent := func(b *bench, http bool) func(rollout.StepKind) *rollout.Failure {
+		lost := true
+		return func(k rollout.StepKind) *rollout.Failure {
+			if k != rollout.StepDisarm || !lost {
+				return nil
+			}
+			lost = false
+			if err := b.win.Meddle("delete-tasks"); err != nil {
+				b.t.Fatal(err)
+			}
+			if http {
+				b.win.Registry(func(r *machinetest.Registry) { r.SetNum(`SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener\*+HTTP`, "Port", 5985) })
+			}
+			return nil
+		}
+	}
+	t.Run("of a renewal", func(t *testing.T) {
+		t.Parallel()
+		b := closed(t)
+		if end, steps := b.drive(rollout.ActRenew, spent(b, true)); end.Outcome != rollout.Failed || end.Reason != rollout.ReasonUndoFired {
+			t.Errorf("%s (%s: %s) after %v, and HTTP is there", end.Outcome, end.Reason, end.Detail, steps)
+		}
+	})
+	t.Run("of a removal", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.want(rollout.ActSecure, rollout.Passed)
+		if end, steps := b.drive(rollout.ActClose, spent(b, false)); end.Outcome != rollout.Passed || b.exists(undoMark) {
+			t.Errorf("%s (%s: %s) after %v; the mark is there: %v", end.Outcome, end.Reason, end.Detail, steps, b.exists(undoMark))
+		}
+		b.doors(false, true)
+	})
+}
+
 // The way back out of a brown-out does not need the door that the brown-out has shut for whoever takes over.
 func TestRestoreFromAnotherAddress(t *testing.T) {
 	t.Parallel()

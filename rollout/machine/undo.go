@@ -274,12 +274,12 @@ func (m *Machine) disarm(ctx context.Context, step rollout.Step) (rollout.Result
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	if err := dropUndoKey(ctx, d.session); err != nil {
-		return rollout.Result{}, err
-	}
-	if !found { // it deletes itself when it has fired: what was proved before may not hold any more
+	if !found { // it deletes itself when it has fired: what was proved before may not hold any more, and its mark stays to say so
 		return rollout.Result{}, &rollout.Failure{Host: m.host.ID, Step: step.Kind, Reason: rollout.ReasonUndoFired, Transient: true,
 			Err: errors.New("the task was not there any more: it fired, or somebody took it away; the host is looked at again")}
+	}
+	if err := dropUndoKey(ctx, d.session); err != nil {
+		return rollout.Result{}, err
 	}
 	u, err := readTask(ctx, d.session)
 	if err != nil {

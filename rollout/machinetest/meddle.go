@@ -68,6 +68,8 @@ var meddlings = map[string]func(*Host){
 			t.def.Settings.Enabled = new(bool)
 		}
 	},
+	// Somebody deletes the tasks that he does not know.
+	"delete-tasks": func(h *Host) { clear(h.tasks) },
 	// http.sys is told to listen on addresses of IPv6 alone: netsh http add iplisten. Here it is seen by netstat only.
 	"listen-on-ipv6": func(h *Host) { h.onlyIPv6 = true },
 	// Somebody disables the WinRM service, which runs until the next restart.
@@ -110,7 +112,7 @@ var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 // Meddle does something to the computer that nobody here asked for: enable-remoting,
 // link-policy, drop-https, widen-rule, collect-events, forward-http, forward-https,
 // forward-by-certificate, grant-keys, hide-keys, manage-servers, manage-itself, manage-too-many, configure,
-// disable-tasks, disable-winrm, listen-on-ipv6, arm-elsewhere or rename.
+// delete-tasks, disable-tasks, disable-winrm, listen-on-ipv6, arm-elsewhere or rename.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {
