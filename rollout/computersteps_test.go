@@ -92,8 +92,8 @@ func (c *computer) saveImage(s Step) (Result, *Failure) {
 		c.first = &now
 	}
 	had := slices.ContainsFunc(c.image.Listeners, isDoor(HTTP))
-	if !had && c.fired > 0 {
-		c.first.http = false // an undo of somebody else brought it back after the look
+	if c.fired > 0 {
+		c.first.http = had // an undo of somebody else brought it back after the look, or between the first change and the image
 	}
 	if had != c.first.http {
 		c.t.Fatalf("the image says HTTP %v; before the first change it was %v", had, c.first.http)

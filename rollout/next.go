@@ -44,6 +44,15 @@ type HostRun struct {
 // before-image, an armed undo and a fresh proof, and the undo is disarmed only
 // after another one. It does no I/O and reads no clock.
 func Next(run HostRun, now time.Time) Step {
+	step := next(run, now)
+	// The host is still to change, by itself: nobody can say yet what was left.
+	if failed := step.Outcome == Failed || step.Outcome == Refused; failed && run.guarded() {
+		return renewUncertain(run, step.Reason, step.Detail, now)
+	}
+	return step
+}
+
+func next(run HostRun, now time.Time) Step {
 	if run.Failure != nil {
 		if s, end := afterFailure(run, now); end {
 			return s
@@ -134,7 +143,7 @@ func afterFailure(run HostRun, now time.Time) (Step, bool) {
 		return Step{}, false
 	case run.Action == ActRestore:
 		return notRestored(run, f.Reason, detail, now), true
-	case run.Action == ActRenew && (f.Unsure || f.Step == StepInspect && run.Dirty), run.guarded():
+	case run.Action == ActRenew && (f.Unsure || f.Step == StepInspect && run.Dirty):
 		return renewUncertain(run, f.Reason, detail, now), true
 	case f.Step == StepInspect && run.Dirty:
 		return finishUntil(Unknown, f.Reason, detail, now.Add(run.Policy.DeferFor.D())), true

@@ -190,7 +190,11 @@ func (run HostRun) listsHTTP() bool {
 
 // guarded reports whether the undo of a renewal will still fire: what failed is not over.
 func (run HostRun) guarded() bool {
-	return run.Action == ActRenew && run.Seen != nil && run.Seen.Undo.Known && run.Seen.Undo.Value.Active()
+	if run.Action != ActRenew || run.Seen == nil {
+		return false
+	}
+	u := run.Seen.Undo
+	return u.Known && u.Value.Active() && u.Value.Campaign == string(run.Campaign)
 }
 
 // undone reports whether an undo is armed on the host, or half armed.

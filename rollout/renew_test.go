@@ -321,6 +321,36 @@ func TestARenewalWaitsUntilItsUndoIsRead(t *testing.T) {
 	}
 }
 
+// Whatever ends a renewal after its undo was armed, it is not over before that has fired, as the host is still to change.
+func TestARenewalIsNotOverBeforeItsUndo(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(r *HostRun){
+		"the listeners were not read": func(r *HostRun) { r.Seen.Listeners = Unseen[[]Listener]("denied") },
+		"the listener is gone":        func(r *HostRun) { r.Seen.Listeners.Value = nil },
+		"nothing may be asked for": func(r *HostRun) {
+			r.Seen.Certificates.Value, r.Policy.Route = nil, RouteReuse
+		},
+		"it goes in circles": func(r *HostRun) { r.Done[StepInspect] = 100 },
+		"the step failed":    func(r *HostRun) { r.Failure = &Failure{Reason: ReasonTLSFailed} },
+	} {
+		for _, u := range []Undo{{}, {Armed: true, Task: true, Campaign: "drill", Mark: "drill@1"}, {Armed: true, Task: true, Campaign: "other", Mark: "other@1"}} {
+			c := closedComputer(t, DefaultPolicy(), true)
+			o := c.observe()
+			o.Undo = Saw(u)
+			run := HostRun{Campaign: "drill", Host: c.host, Action: ActRenew, Policy: c.policy, Seen: &o, Image: c.kept, Dirty: true, Done: map[StepKind]int{StepInspect: c.policy.Retries + 1}}
+			spoil(&run)
+			want := Failed
+			if u.Campaign == "drill" {
+				want = Unknown
+			}
+			s := Next(run, c.now)
+			if s.Outcome != want || s.Reason == "" || (want == Unknown) != s.Again.After(c.now) {
+				t.Errorf("%s, with the undo %+v: %s (%s) until %v, want %s", name, u, s.Outcome, s.Reason, s.Again, want)
+			}
+		}
+	}
+}
+
 // A listener's certificate that nobody here issued is due with a reason of its own, and no goal chooses it.
 func TestAnUntrustedCertificateIsNoCandidate(t *testing.T) {
 	t.Parallel()
