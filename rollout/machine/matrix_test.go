@@ -189,10 +189,7 @@ func (j journey) rideOnce(t *testing.T, c cell, undo time.Duration) (end string,
 		_, r.old = b.presented()
 	}
 	r.write(rollout.Event{Kind: rollout.EvApproved, Detail: p.Hash(), Actor: "ann"})
-	watching := make(chan struct{})
-	go r.watch(t.Context().Done(), watching)
-	r.travel()
-	close(watching)
+	r.watched(r.travel)
 	h := r.st.Hosts[b.host.ID]
 	r.judge(h)
 	return fmt.Sprintf("%-12s %-10s %s", endOf(h), h.Class, h.Reason), r.met
@@ -205,21 +202,34 @@ func endOf(h *rollout.HostState) string {
 	return string(h.Outcome)
 }
 
+// watched does it with somebody watching, who has left when it is over, as the computer is switched off then.
+func (r *ride) watched(do func()) {
+	over, left := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(left)
+		r.watch(over)
+	}()
+	defer func() {
+		close(over)
+		<-left
+	}()
+	do()
+}
+
 // watch holds at every moment what must never be: both doors shut and no undo.
-func (r *ride) watch(over <-chan struct{}, done <-chan struct{}) {
+func (r *ride) watch(over <-chan struct{}) {
+	armed := func() bool { return slices.Contains(r.win.TaskNames(), `\wavelock\undo`) }
 	for {
 		select {
 		case <-over:
 			return
-		case <-done:
-			return
 		case <-time.After(10 * time.Millisecond):
 		}
-		// The undo is looked at first: it is deleted only after a door was seen open.
-		armed := slices.Contains(r.win.TaskNames(), `\wavelock\undo`)
 		gone := r.cell.step == rollout.StepWiden || r.journey.name != "close" // HTTP is gone for good by then
 		byNetwork := r.cell.fault == machinetest.Off || r.cell.fault == machinetest.CutHTTPS && gone
-		if !armed && !r.win.HTTPOpen() && !r.win.HTTPSOpen() && !byNetwork {
+		// The undo is looked at first, as it is deleted only after a door was seen open, and once more, as it may have been
+		// armed while this was not running.
+		if !armed() && !r.win.HTTPOpen() && !r.win.HTTPSOpen() && !byNetwork && !armed() {
 			r.t.Error("both doors are shut and no undo is armed")
 			return
 		}
