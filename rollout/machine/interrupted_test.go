@@ -133,7 +133,9 @@ func TestAnUndoThatIsSpentAtItsDisarm(t *testing.T) {
 				b.t.Fatal(err)
 			}
 			if http {
-				b.win.Registry(func(r *machinetest.Registry) { r.SetNum(`SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener\*+HTTP`, "Port", 5985) })
+				b.win.Registry(func(r *machinetest.Registry) {
+					r.SetNum(`SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener\*+HTTP`, "Port", 5985)
+				})
 			}
 			return nil
 		}
