@@ -4,9 +4,8 @@ import "encoding/binary"
 
 // Relative ids of groups that a template's descriptor names, [MS-DTYP] 2.4.2.4.
 const (
-	RIDDomainAdmins     = 512
 	RIDDomainComputers  = 515
-	RIDEnterpriseAdmins = 519
+	ridEnterpriseAdmins = 519
 )
 
 // Rights on a template, [MS-CRTD] 2.5.1 and [MS-DTYP] 2.4.3.
@@ -22,7 +21,7 @@ var enrollGUID = []byte{0x68, 0xc9, 0x10, 0x0e, 0xfb, 0x78, 0xd2, 0x11, 0x90, 0x
 // EnrollDescriptor is the nTSecurityDescriptor of a template that the groups may enroll, authenticated users may read
 // and enterprise administrators own ([MS-DTYP] 2.4.6, self-relative).
 func EnrollDescriptor(rids ...uint32) string {
-	owner := accountSID(RIDEnterpriseAdmins)
+	owner := accountSID(ridEnterpriseAdmins)
 	body := allow(fullControl, nil, owner)
 	for _, rid := range rids {
 		body = append(body, allow(controlAccess, enrollGUID, accountSID(rid))...)

@@ -153,15 +153,6 @@ func (l *Lab) Writes() int64 {
 	return n
 }
 
-// Requests is how many HTTP requests all computers have seen.
-func (l *Lab) Requests() int64 {
-	var n int64
-	for _, h := range l.hosts {
-		n += h.Requests()
-	}
-	return n
-}
-
 // Names are the full names of the computers, in the order of their making.
 func (l *Lab) Names() []string { return slices.Clone(l.names) }
 

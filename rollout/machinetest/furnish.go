@@ -96,13 +96,6 @@ func commonServices() []service {
 	return list
 }
 
-// SetService changes the state of a service, or adds one.
-func (h *Host) SetService(name, state string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.services[strings.ToLower(name)] = state
-}
-
 // running tells if the WinRM service runs.
 func (h *Host) running() bool {
 	return h.services["winrm"] != "Stopped" && h.services["winrm"] != stopPending

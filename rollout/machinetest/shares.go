@@ -10,12 +10,11 @@ import (
 // sharesKey has a value for each share, and below it a key with a descriptor for each.
 const sharesKey = `SYSTEM\CurrentControlSet\Services\LanmanServer\Shares`
 
-// The rights that Set-SmbShareAccess knows, and one of an administrator who counts bits: read, and append without
+// Two of the rights that Set-SmbShareAccess knows, and one of an administrator who counts bits: read, and append without
 // deleting or writing over ([MS-DTYP] 2.4.3).
 const (
 	ShareFull   uint32 = 0x001F01FF
 	ShareChange uint32 = 0x001301BF
-	ShareRead   uint32 = 0x001200A9
 	ShareAppend uint32 = 0x0012019C
 )
 

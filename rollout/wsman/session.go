@@ -73,9 +73,6 @@ func (s *Session) LocalAddr() netip.AddrPort {
 	return s.local
 }
 
-// Host is the full name of the host.
-func (s *Session) Host() string { return s.target.Host }
-
 // TLSState describes the current or last TLS connection, nil over HTTP.
 func (s *Session) TLSState() *tls.ConnectionState {
 	s.state.Lock()
