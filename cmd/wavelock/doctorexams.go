@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -300,20 +301,24 @@ func issuersOf(cas []ldapdisco.Authority, template string) []string {
 }
 
 // authority looks whether the CA's endpoint mapper answers. It is the hosts that
-// have to reach the CA, so a silent one is a doubt, not a failure.
+// have to reach the CA, so a silent one is a doubt, and a failure only where
+// requests are carried to it from here.
 func (c *clinic) authority(ctx context.Context) checkup {
 	if c.dir == nil {
 		return skip(noDirectory)
 	}
 	issuers := issuersOf(c.cas, c.cfg.Policy.Template)
 	var lines []string
-	result := good
+	result, silent := good, checkup{Result: doubt, Next: "the hosts have to reach it, on 135 and the dynamic RPC ports; if only this computer does not, nothing has to be done"}
+	if c.cfg.relays() {
+		silent = checkup{Result: wrong, Next: "the policy's route is relay: this computer has to reach it, on 135 and the dynamic RPC ports, or on relay.port"}
+	}
 	for _, ca := range c.cas {
 		if !slices.Contains(issuers, ca.Name) {
 			continue
 		}
-		if err := c.knock(ctx, net.JoinHostPort(ca.DNSHostName, "135")); err != nil {
-			result = doubt
+		if err := c.knock(ctx, net.JoinHostPort(ca.DNSHostName, strconv.Itoa(c.cfg.Relay.knockPort()))); err != nil {
+			result = silent.Result
 			lines = append(lines, fmt.Sprintf("%s on %s does not answer from here: %v", ca.Name, ca.DNSHostName, err))
 			continue
 		}
@@ -324,7 +329,7 @@ func (c *clinic) authority(ctx context.Context) checkup {
 	}
 	r := checkup{Result: result, Detail: strings.Join(lines, "; ")}
 	if result != good {
-		r.Next = "the hosts have to reach it, on 135 and the dynamic RPC ports; if only this computer does not, nothing has to be done"
+		r.Next = silent.Next
 	}
 	return r
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,16 +22,21 @@ type Relay struct {
 	AllowNTLM  bool             `yaml:"allow_ntlm"` // the library does not verify the signatures of NTLM answers
 	CA         string           `yaml:"ca"`         // its common name; empty: the first by name that issues the template
 	Port       int              `yaml:"port"`       // fixed RPC port of the CA; 0 asks its endpoint mapper
-	MapperPort int              `yaml:"mapper_port"`
+	MapperPort int              `yaml:"mapper_port"` // of that endpoint mapper, where it is not 135
 	Parallel   int              `yaml:"parallel"` // requests to one CA at once
 	Timeout    rollout.Duration `yaml:"timeout"`  // of one request
 }
 
+// relays reports whether hosts' requests may be carried to a CA from here.
+func (c Config) relays() bool {
+	return c.Policy.Route == rollout.RouteRelay || slices.ContainsFunc(c.Policy.Routes, func(r rollout.RouteRule) bool { return r.Route == rollout.RouteRelay })
+}
+
+// knockPort is where a CA is asked whether it is there.
+func (r Relay) knockPort() int { return cmp.Or(r.Port, r.MapperPort, 135) }
+
 func (r Relay) validate(c Config, bad func(wrong bool, format string, args ...any)) {
-	used := c.Policy.Route == rollout.RouteRelay
-	for _, rule := range c.Policy.Routes {
-		used = used || rule.Route == rollout.RouteRelay
-	}
+	used := c.relays()
 	cr, known := c.Credentials[r.Credential]
 	bad(used && !known, "relay.credential: there is no credential %q, and the policy has hosts whose route is relay", r.Credential)
 	bad(known && cr.Kind == "simple", "relay.credential: a simple bind is for LDAP only")
