@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -141,6 +142,11 @@ func (a *app) surroundings(ctx context.Context, o probeOptions) (Config, [][]byt
 }
 
 func (a *app) probe(ctx context.Context, names []string, o probeOptions) error {
+	for _, name := range names {
+		if err := fullName(name); err != nil {
+			return err
+		}
+	}
 	cfg, roots, err := a.surroundings(ctx, o)
 	if err != nil {
 		return err
@@ -178,6 +184,15 @@ func hostNamed(name string) rollout.Host {
 	id := trimDot(name)
 	_, domain, _ := strings.Cut(id, ".")
 	return rollout.Host{ID: rollout.HostID(id), Domain: domain}
+}
+
+// fullName refuses what no certificate and no Kerberos ticket is made out to.
+func fullName(name string) error {
+	_, err := netip.ParseAddr(name)
+	if err != nil && hostNamed(name).Domain != "" {
+		return nil
+	}
+	return failWith(exitUsage, "use its full name, such as web01.corp.example: certificate and Kerberos ticket are made out to that", "%q is no full name of a computer", name)
 }
 
 func probeOne(ctx context.Context, fleet *machine.Fleet, h rollout.Host, limit time.Duration) probed {

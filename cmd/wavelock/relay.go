@@ -18,13 +18,13 @@ import (
 
 // Relay is how hosts' requests are carried to a CA, for hosts whose route is relay.
 type Relay struct {
-	Credential string           `yaml:"credential"` // of the service account that may enroll
-	AllowNTLM  bool             `yaml:"allow_ntlm"` // the library does not verify the signatures of NTLM answers
-	CA         string           `yaml:"ca"`         // its common name; empty: the first by name that issues the template
-	Port       int              `yaml:"port"`       // fixed RPC port of the CA; 0 asks its endpoint mapper
+	Credential string           `yaml:"credential"`  // of the service account that may enroll
+	AllowNTLM  bool             `yaml:"allow_ntlm"`  // the library does not verify the signatures of NTLM answers
+	CA         string           `yaml:"ca"`          // its common name; empty: the first by name that issues the template
+	Port       int              `yaml:"port"`        // fixed RPC port of the CA; 0 asks its endpoint mapper
 	MapperPort int              `yaml:"mapper_port"` // of that endpoint mapper, where it is not 135
-	Parallel   int              `yaml:"parallel"` // requests to one CA at once
-	Timeout    rollout.Duration `yaml:"timeout"`  // of one request
+	Parallel   int              `yaml:"parallel"`    // requests to one CA at once
+	Timeout    rollout.Duration `yaml:"timeout"`     // of one request
 }
 
 // relays reports whether hosts' requests may be carried to a CA from here.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,13 +67,12 @@ func (a *app) restorePlan(ctx context.Context, cfg Config, names []string) (roll
 		Policy: cfg.Policy, Roots: roots.Trusted(), Issuing: roots.Intermediates, Waves: []rollout.WaveRule{{Name: "all", InFlight: cfg.Limits.Parallel, Limit: len(names)}}}
 	var subjects []rollout.Subject
 	for _, name := range names {
-		h := hostNamed(name)
-		i := slices.IndexFunc(computers, func(f found) bool { return f.Host.ID == h.ID })
-		switch {
-		case i >= 0:
-			h = computers[i].Host
-		case h.Domain == "":
-			return rollout.Plan{}, failWith(exitUsage, "use full names; wavelock discover lists them", "the directory has no %q among the selected computers", name)
+		h, err := findComputer(computers, name)
+		if err != nil {
+			return rollout.Plan{}, err
+		}
+		if slices.ContainsFunc(subjects, func(s rollout.Subject) bool { return s.Host.ID == h.ID }) {
+			continue
 		}
 		h.Roles, h.Cluster = nil, "" // nobody waits for anybody on the way back
 		subjects = append(subjects, rollout.Subject{Host: h, Observation: rollout.Observation{Host: h.ID}})
@@ -82,6 +82,33 @@ func (a *app) restorePlan(ctx context.Context, cfg Config, names []string) (roll
 		return p, fmt.Errorf("plan the way back: %w", err)
 	}
 	return p, nil
+}
+
+// findComputer takes a full name, also of a computer that is not selected, or a short one that only one of the selected has.
+func findComputer(computers []found, name string) (rollout.Host, error) {
+	h := hostNamed(name)
+	if h.Domain != "" {
+		if i := slices.IndexFunc(computers, func(f found) bool { return f.Host.ID == h.ID }); i >= 0 {
+			return computers[i].Host, nil
+		}
+		return h, fullName(name)
+	}
+	var hits []rollout.Host
+	var ids, all []string
+	for _, f := range computers {
+		short, _, _ := strings.Cut(string(f.Host.ID), ".")
+		all = append(all, short)
+		if short == string(h.ID) {
+			hits, ids = append(hits, f.Host), append(ids, string(f.Host.ID))
+		}
+	}
+	switch len(hits) {
+	case 0:
+		return h, failWith(exitUsage, didYouMean(string(h.ID), all, "use its full name; wavelock discover lists them"), "the directory has no %q among the selected computers", name)
+	case 1:
+		return hits[0], nil
+	}
+	return h, failWith(exitUsage, "use its full name", "%q is %s", name, strings.Join(ids, " and "))
 }
 
 // beginRestore writes what is known: nothing of what was done to the hosts, and that
