@@ -165,66 +165,59 @@ func (p *parser) pipe(run bool) int {
 	}
 }
 
-// command executes a group or a simple command, with its redirections.
+// command executes a group or a simple command, with its redirections. Where run is false its tokens are only passed over.
 func (p *parser) command(run bool) int {
 	markOut, markErr := p.x.out.Len(), p.x.err.Len()
-	code := 0
 	var text strings.Builder
-	grouped := false
+	code := 0
+	executed := false // a group was, or the command before its redirection
+	execute := func() {
+		if run && !executed {
+			code, executed = p.x.simple(text.String()), true
+		}
+	}
 	for len(p.toks) > 0 {
 		t := p.toks[0]
-		switch t.op {
-		case "":
-			first := strings.TrimSpace(text.String()) == ""
+		begun := strings.TrimSpace(text.String()) != ""
+		switch {
+		case t.op == "":
 			switch holds, then, is := p.x.condition(t.text); {
-			case first && is:
+			case !begun && is:
 				p.toks[0].text = then
 				return p.branches(run, holds)
-			case first && grouped && isElse.MatchString(t.text):
+			case !begun && executed && isElse.MatchString(t.text):
 				return code
 			}
-			if m := forHead.FindStringSubmatch(t.text); first && m != nil {
+			if m := forHead.FindStringSubmatch(t.text); !begun && m != nil {
 				return p.loop(run, m[1] != "", m[2])
 			}
 			text.WriteString(t.text)
 			p.toks = p.toks[1:]
-		case "(":
-			if strings.TrimSpace(text.String()) != "" { // an argument, not a group
-				text.WriteString("(")
-				p.toks = p.toks[1:]
-				continue
-			}
+		case t.op == "(" && begun, t.op == ")" && p.depth == 0 && !executed: // part of an argument
+			text.WriteString(t.op)
 			p.toks = p.toks[1:]
-			p.depth++
-			code, grouped = p.sequence(run), true
-			p.depth--
-			if len(p.toks) > 0 && p.peek() == ")" {
-				p.toks = p.toks[1:]
-			}
-		case ")":
-			if p.depth == 0 && !grouped {
-				text.WriteString(")")
-				p.toks = p.toks[1:]
-				continue
-			}
-			if !grouped && run {
-				code = p.x.simple(text.String())
-			}
-			return code
-		case ">", ">>", "2>", "2>>", "2>&1":
-			if !grouped && run {
-				code, grouped = p.x.simple(text.String()), true
-			}
+		case t.op == "(":
+			code, executed = p.group(run), true
+		case strings.Contains(t.op, ">"):
+			execute()
 			p.redirect(run, markOut, markErr)
-		default:
-			if !grouped && run {
-				code = p.x.simple(text.String())
-			}
+		default: // it ends here
+			execute()
 			return code
 		}
 	}
-	if !grouped && run {
-		code = p.x.simple(text.String())
+	execute()
+	return code
+}
+
+// group executes what is in brackets.
+func (p *parser) group(run bool) int {
+	p.toks = p.toks[1:]
+	p.depth++
+	code := p.sequence(run)
+	p.depth--
+	if len(p.toks) > 0 && p.peek() == ")" {
+		p.toks = p.toks[1:]
 	}
 	return code
 }

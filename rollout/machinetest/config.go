@@ -94,20 +94,41 @@ func (h *Host) writeListener(c *call, l listener, create bool) answer {
 	if in == nil {
 		return answer{fault: faultNoBody}
 	}
+	if f := l.read(in); f != nil {
+		return answer{fault: f}
+	}
+	if create && l.transport == "HTTPS" && l.thumb == "" {
+		l.thumb = h.fitting(l.hostname)
+	}
+	if f := h.judge(l, create); f != nil {
+		return answer{fault: f}
+	}
+	h.keepListener(l)
+	if err := h.reload(); err != nil {
+		return answer{fault: &fault{code: 0x80338082, sub: "w:InternalError", why: err.Error()}}
+	}
+	if !create {
+		return answer{body: h.listenerXML(l)}
+	}
+	return answer{body: `<x:ResourceCreated><a:Address>http://` + h.cfg.FQDN + `/wsman</a:Address><a:ReferenceParameters><w:ResourceURI>` + nsConfig + `/listener</w:ResourceURI><w:SelectorSet><w:Selector Name="Address">` + esc(l.address) + `</w:Selector><w:Selector Name="Transport">` + l.transport + `</w:Selector></w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>`}
+}
+
+// read takes over what a request says of the listener. The keys are repeated in it and cannot be changed.
+func (l *listener) read(in *node) *fault {
 	for i := range in.Nodes {
 		v := strings.TrimSpace(in.Nodes[i].Text)
 		switch in.Nodes[i].XMLName.Local {
 		case "Address":
 			if v != l.address {
-				return answer{fault: faultKeysChanged}
+				return faultKeysChanged
 			}
 		case "Transport":
 			if !strings.EqualFold(v, l.transport) {
-				return answer{fault: faultKeysChanged}
+				return faultKeysChanged
 			}
 		case "Port":
 			if _, err := fmt.Sscanf(v, "%d", &l.port); err != nil {
-				return answer{fault: faultBadXML}
+				return faultBadXML
 			}
 		case "Hostname":
 			l.hostname = v
@@ -118,15 +139,14 @@ func (h *Host) writeListener(c *call, l listener, create bool) answer {
 		case "CertificateThumbprint":
 			l.thumb = strings.ToUpper(v)
 		default: // ListeningOn among them: it is computed
-			return answer{fault: inner(faultBadXML)}
+			return inner(faultBadXML)
 		}
 	}
-	if create && l.transport == "HTTPS" && l.thumb == "" {
-		l.thumb = h.fitting(l.hostname)
-	}
-	if f := h.judge(l, create); f != nil {
-		return answer{fault: f}
-	}
+	return nil
+}
+
+// keepListener writes a listener into the registry, and for HTTPS its certificate's binding.
+func (h *Host) keepListener(l listener) {
 	h.writes.Add(1)
 	path := listenerKey + `\` + l.address + "+" + l.transport
 	h.reg.SetNum(path, "Port", uint32(l.port))
@@ -136,13 +156,6 @@ func (h *Host) writeListener(c *call, l listener, create bool) answer {
 		h.reg.SetText(path, "certThumbprint", l.thumb)
 		h.bind(l.thumb)
 	}
-	if err := h.reload(); err != nil {
-		return answer{fault: &fault{code: 0x80338082, sub: "w:InternalError", why: err.Error()}}
-	}
-	if !create {
-		return answer{body: h.listenerXML(l)}
-	}
-	return answer{body: `<x:ResourceCreated><a:Address>http://` + h.cfg.FQDN + `/wsman</a:Address><a:ReferenceParameters><w:ResourceURI>` + nsConfig + `/listener</w:ResourceURI><w:SelectorSet><w:Selector Name="Address">` + esc(l.address) + `</w:Selector><w:Selector Name="Transport">` + l.transport + `</w:Selector></w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>`}
 }
 
 // judge are the rules for a listener's certificate, [MS-WSMV] 3.1.4.1.29.5. The

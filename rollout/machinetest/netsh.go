@@ -35,45 +35,47 @@ func progNetsh(x *execution, rest string) int {
 		x.out.WriteString(netshInvalid)
 		return 1
 	}
-	n := 1
-	switch strings.ToLower(args[2]) {
-	case "add":
-		if len(change) > 0 || !validRule(match) {
-			x.out.WriteString(netshInvalid)
-			return 1
-		}
-		if x.h.has(DiskFull) {
-			x.out.WriteString("There is not enough space on the disk.\r\n")
-			return 1
-		}
-		if !x.h.has(RuleIgnored) {
-			x.h.addRule("{"+strings.ToUpper(uuid.NewString())+"}", match)
-		}
-	case "delete":
-		n = x.h.eachRule(match, func(id, _ string) { x.h.reg.Unset(firewallKey+`\FirewallRules`, id) })
-	case "set":
-		if len(change) != 1 || change["enable"] == "" {
-			x.out.WriteString(netshInvalid) // the simulated one can do no more
-			return 1
-		}
-		n = x.h.eachRule(match, func(id, text string) {
-			from, to := "|Active=TRUE|", "|Active=FALSE|"
-			if strings.EqualFold(change["enable"], "yes") {
-				from, to = to, from
-			}
-			x.h.reg.SetText(firewallKey+`\FirewallRules`, id, strings.Replace(text, from, to, 1))
-		})
-	default:
-		x.out.WriteString(netshInvalid)
-		return 1
+	n, complaint := x.h.changeRules(strings.ToLower(args[2]), match, change)
+	if complaint == "" && n == 0 {
+		complaint = "\r\nNo rules match the specified criteria.\r\n"
 	}
-	if n == 0 {
-		x.out.WriteString("\r\nNo rules match the specified criteria.\r\n")
+	if complaint != "" {
+		x.out.WriteString(complaint)
 		return 1
 	}
 	x.h.writes.Add(1)
 	x.out.WriteString("Ok.\r\n\r\n")
 	return 0
+}
+
+// changeRules does what the verb says, and tells on how many rules, or what netsh complains of instead.
+func (h *Host) changeRules(verb string, match, change map[string]string) (n int, complaint string) {
+	switch verb {
+	case "add":
+		switch {
+		case len(change) > 0 || !validRule(match):
+			return 0, netshInvalid
+		case h.has(DiskFull):
+			return 0, "There is not enough space on the disk.\r\n"
+		case !h.has(RuleIgnored):
+			h.addRule("{"+strings.ToUpper(uuid.NewString())+"}", match)
+		}
+		return 1, ""
+	case "delete":
+		return h.eachRule(match, func(id, _ string) { h.reg.Unset(firewallKey+`\FirewallRules`, id) }), ""
+	case "set":
+		if len(change) != 1 || change["enable"] == "" {
+			return 0, netshInvalid // the simulated one can do no more
+		}
+		from, to := "|Active=TRUE|", "|Active=FALSE|"
+		if strings.EqualFold(change["enable"], "yes") {
+			from, to = to, from
+		}
+		return h.eachRule(match, func(id, text string) {
+			h.reg.SetText(firewallKey+`\FirewallRules`, id, strings.Replace(text, from, to, 1))
+		}), ""
+	}
+	return 0, netshInvalid
 }
 
 // netshPairs reads name=value, and those after the word new apart.

@@ -266,22 +266,9 @@ func (h *Host) stdRegProv(c *call, method string) answer {
 	var out []field
 	code := 0
 	switch method {
-	case "GetStringValue", "GetExpandedStringValue":
+	case "GetStringValue", "GetExpandedStringValue", "GetDWORDValue", "GetBinaryValue":
 		v, ok := h.reg.Get(path, name)
-		out, code = []field{{"sValue", v.Text}}, missing(ok)
-	case "GetDWORDValue":
-		v, ok := h.reg.Get(path, name)
-		s := ""
-		if ok {
-			s = fmt.Sprint(v.Num)
-		}
-		out, code = []field{{"uValue", s}}, missing(ok)
-	case "GetBinaryValue":
-		v, ok := h.reg.Get(path, name)
-		for _, b := range v.Data {
-			out = append(out, field{"uValue", strconv.Itoa(int(b))})
-		}
-		code = missing(ok)
+		out, code = valueFields(method, v, ok), missing(ok)
 	case "EnumKey":
 		for _, k := range h.reg.Keys(path) {
 			out = append(out, field{"sNames", k})
@@ -309,6 +296,23 @@ func (h *Host) stdRegProv(c *call, method string) answer {
 		return answer{fault: faultUnknownAction}
 	}
 	return outputs(c, method, append(out, field{"ReturnValue", strconv.Itoa(code)}))
+}
+
+// valueFields are a value as the method that asks for it answers it; bytes are a field each.
+func valueFields(method string, v Value, found bool) []field {
+	switch {
+	case method == "GetBinaryValue":
+		var out []field
+		for _, b := range v.Data {
+			out = append(out, field{"uValue", strconv.Itoa(int(b))})
+		}
+		return out
+	case method != "GetDWORDValue":
+		return []field{{"sValue", v.Text}}
+	case found:
+		return []field{{"uValue", fmt.Sprint(v.Num)}}
+	}
+	return []field{{"uValue", ""}}
 }
 
 func missing(ok bool) int {
