@@ -83,26 +83,28 @@ type Config struct {
 type Engine struct {
 	Config
 
-	mu      sync.Mutex // guards what follows, up to granted
+	mu      sync.Mutex // guards what follows, up to snapped
 	state   *rollout.State
 	inbox   map[int64]rollout.Event // written, not yet applied: an earlier one is missing
 	writing int                     // records of this process on their way to the store
 	put     int                     // how often in a row catchUp left it to them
 	last    rollout.Event           // applied
+	granted grants
+	snapped int64 // Seq of the state that was last kept
 
-	granted  map[string]bool // what the gate said yes to
-	snapped  int64           // Seq of the state that was last kept
-	thought  time.Duration   // that the last decision took
-	asking   bool            // the gate; see inquire
-	answered chan error
-	asks     sync.WaitGroup
-	cut      bool // the journal could not be reached the last time
+	// What follows, up to cut, is of the goroutine that coordinates alone.
+	thought time.Duration // that the last decision took
+	asking  bool          // the gate; see inquire
+	cut     bool          // the journal could not be reached the last time
 
-	index  sync.Once
+	answered chan error     // what came of a round of questions
+	asks     sync.WaitGroup // rounds of questions under way
+
+	index  sync.Once // makes byHost
 	byHost map[rollout.HostID]int
 
-	kick    chan struct{}
-	failing sync.Once // sets fail
+	kick    chan struct{} // something was recorded: decide again
+	failing sync.Once     // sets fail
 	fail    func(error)
 }
 
@@ -118,8 +120,9 @@ func New(cfg Config) *Engine {
 	if state == nil {
 		state = rollout.NewState(cfg.Plan)
 	}
-	return &Engine{Config: cfg, state: state, snapped: state.Seq, inbox: map[int64]rollout.Event{}, granted: map[string]bool{}, answered: make(chan error, 1),
-		kick: make(chan struct{}, 1)}
+	return &Engine{Config: cfg, state: state, snapped: state.Seq, inbox: map[int64]rollout.Event{},
+		granted:  grants{waves: map[int]bool{}, removals: map[rollout.HostID]bool{}},
+		answered: make(chan error, 1), kick: make(chan struct{}, 1)}
 }
 
 // Run works on the campaign until it is over, waits for a person or for
@@ -197,15 +200,9 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 			}
 			reached = true
 		}
-		if e.cut && err == nil {
-			err = e.sameJournal(ctx)
-		}
 		var d rollout.Decision
 		if err == nil {
-			d, err = e.tick(ctx)
-		}
-		if err == nil {
-			err = e.snap(ctx)
+			d, err = e.turn(ctx)
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -231,6 +228,21 @@ func (e *Engine) coordinate(ctx context.Context) (Ending, error) {
 		}
 		timer.Reset(wait)
 	}
+}
+
+// turn is once around: the journal is looked at where it had been out of reach, what follows is decided, and the state
+// kept now and then.
+func (e *Engine) turn(ctx context.Context) (rollout.Decision, error) {
+	if e.cut {
+		if err := e.sameJournal(ctx); err != nil {
+			return rollout.Decision{}, err
+		}
+	}
+	d, err := e.tick(ctx)
+	if err != nil {
+		return d, err
+	}
+	return d, e.snap(ctx)
 }
 
 func (e *Engine) ending() Ending {

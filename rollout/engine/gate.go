@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"wavelock/rollout"
@@ -31,6 +30,26 @@ type Question struct {
 	Hosts []rollout.HostID
 }
 
+// grants are what the gate said yes to since this process began: after a crash it is asked again.
+type grants struct {
+	campaign bool
+	waves    map[int]bool
+	removals map[rollout.HostID]bool
+}
+
+func (g *grants) add(q Question) {
+	switch q.Kind {
+	case AskCampaign:
+		g.campaign = true
+	case AskWave:
+		g.waves[q.Wave] = true
+	case AskRemoval:
+		for _, h := range q.Hosts {
+			g.removals[h] = true
+		}
+	}
+}
+
 // questions are those that a decision raises and that were not answered with yes before. Callers hold mu.
 func (e *Engine) questions(d rollout.Decision) []Question {
 	if e.Gate == nil {
@@ -41,10 +60,10 @@ func (e *Engine) questions(d rollout.Decision) []Question {
 		if !e.opens(ev) {
 			continue
 		}
-		if ev.Wave == 1 && !e.granted["campaign"] {
+		if ev.Wave == 1 && !e.granted.campaign {
 			all = append(all, Question{Kind: AskCampaign})
 		}
-		if !e.granted[fmt.Sprint("wave ", ev.Wave)] {
+		if !e.granted.waves[ev.Wave] {
 			all = append(all, Question{Kind: AskWave, Wave: ev.Wave, Hosts: e.membersOf(ev.Wave)})
 		}
 	}
@@ -62,12 +81,12 @@ func (e *Engine) questions(d rollout.Decision) []Question {
 
 // opens reports whether an event opens a wave to which the gate has not said yes. Callers hold mu.
 func (e *Engine) opens(ev rollout.Event) bool {
-	return e.Gate != nil && ev.Kind == rollout.EvWaveOpened && (!e.granted[fmt.Sprint("wave ", ev.Wave)] || ev.Wave == 1 && !e.granted["campaign"])
+	return e.Gate != nil && ev.Kind == rollout.EvWaveOpened && (!e.granted.waves[ev.Wave] || ev.Wave == 1 && !e.granted.campaign)
 }
 
 // removes reports whether an action narrows or removes HTTP and the gate has not said yes to that. Callers hold mu.
 func (e *Engine) removes(a rollout.Action) bool {
-	return e.Gate != nil && (a.Kind == rollout.ActClose || a.Kind == rollout.ActQuiesce) && !e.granted["removal "+string(a.Host)]
+	return e.Gate != nil && (a.Kind == rollout.ActClose || a.Kind == rollout.ActQuiesce) && !e.granted.removals[a.Host]
 }
 
 // free is what of a decision waits for no gate. Callers hold mu.
@@ -106,16 +125,7 @@ func (e *Engine) ask(ctx context.Context, all []Question) error {
 			return e.record(ctx, rollout.Event{Kind: rollout.EvPaused, Detail: err.Error()})
 		}
 		e.mu.Lock()
-		switch q.Kind {
-		case AskCampaign:
-			e.granted["campaign"] = true
-		case AskWave:
-			e.granted[fmt.Sprint("wave ", q.Wave)] = true
-		case AskRemoval:
-			for _, h := range q.Hosts {
-				e.granted["removal "+string(h)] = true
-			}
-		}
+		e.granted.add(q)
 		e.mu.Unlock()
 	}
 	return nil

@@ -186,10 +186,6 @@ func (w *worker) note(run rollout.HostRun, step rollout.Step, res rollout.Result
 		return nil
 	}
 	ev := w.event(rollout.EvStepDone, run, step)
-	if res.Seen != nil {
-		seen := *res.Seen
-		res.Seen = &seen
-	}
 	if step.Kind == rollout.StepSaveImage {
 		res.Image = step.Image
 	}
