@@ -195,20 +195,34 @@ type chart struct {
 	Mid   int
 }
 
+// newChart is nil where there is nothing to draw yet: fewer than two points, or no host at any.
 func newChart(series []rollout.CoveragePoint) *chart {
-	if len(series) < 2 {
-		return nil
-	}
 	c := &chart{}
 	for _, p := range series {
 		c.Max = max(c.Max, p.Hosts)
 	}
-	if c.Max == 0 {
+	if len(series) < 2 || c.Max == 0 {
 		return nil
 	}
 	c.Mid = c.Max / 2
+	c.Areas = stack(series, c.Max)
+	c.Ticks = ticks(series)
+	rows := min(shownPoints, len(series))
+	for k := range rows {
+		c.Rows = append(c.Rows, series[k*(len(series)-1)/(rows-1)])
+	}
+	return c
+}
+
+// shownPoints is how many rows the table beneath the chart has at the most: the first point, the last, and one after
+// each twelfth of the time.
+const shownPoints = 13
+
+// stack draws the classes one on another, most hosts at the top of the chart. A class that no host ever had is left out.
+func stack(series []rollout.CoveragePoint, most int) []area {
 	x := func(i int) float64 { return float64(i) * chartWidth / float64(len(series)-1) }
-	y := func(n int) float64 { return chartHeight - float64(n)*chartHeight/float64(c.Max) }
+	y := func(n int) float64 { return chartHeight - float64(n)*chartHeight/float64(most) }
+	var areas []area
 	floor := make([]int, len(series))
 	for _, class := range rollout.Classes() {
 		var b strings.Builder
@@ -227,9 +241,14 @@ func newChart(series []rollout.CoveragePoint) *chart {
 			fmt.Fprintf(&b, "L%.1f %.1f", x(i), y(floor[i]))
 		}
 		if floor = top; any {
-			c.Areas = append(c.Areas, area{class, b.String() + "Z"})
+			areas = append(areas, area{class, b.String() + "Z"})
 		}
 	}
+	return areas
+}
+
+// ticks are five times along the bottom, as exact as the span needs.
+func ticks(series []rollout.CoveragePoint) []string {
 	form := "2 Jan 2006"
 	switch span := series[len(series)-1].At.Sub(series[0].At); {
 	case span < time.Hour:
@@ -237,11 +256,9 @@ func newChart(series []rollout.CoveragePoint) *chart {
 	case span < 48*time.Hour:
 		form = "2 Jan 15:04"
 	}
-	for k := range 5 {
-		c.Ticks = append(c.Ticks, series[k*(len(series)-1)/4].At.UTC().Format(form))
+	out := make([]string, 5)
+	for k := range out {
+		out[k] = series[k*(len(series)-1)/(len(out)-1)].At.UTC().Format(form)
 	}
-	for k := range min(13, len(series)) {
-		c.Rows = append(c.Rows, series[k*(len(series)-1)/max(1, min(13, len(series))-1)])
-	}
-	return c
+	return out
 }

@@ -23,6 +23,13 @@ const (
 	maxTracked  = 50_000
 )
 
+// What is passed on to the directory: no account has a longer name or password, and nobody waits longer for a page.
+const (
+	maxName     = 256
+	maxPassword = 1024
+	loginTime   = 20 * time.Second
+)
+
 // brake slows down whoever guesses passwords: by account, so that many addresses
 // do not help, and by address, so that many accounts do not. It also keeps the
 // accounts of the directory from being locked by somebody else.
@@ -113,9 +120,9 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &NotFoundError{"A login"})
 		return
 	}
-	name, password, next := r.PostFormValue("name"), r.PostFormValue("password"), local(r.PostFormValue("next"))
-	p := loginPage{Next: next, Name: name}
-	if name == "" || password == "" || len(name) > 256 || len(password) > 1024 || !utf8.ValidString(name) || strings.ContainsAny(name, "\x00\r\n") {
+	name, password := r.PostFormValue("name"), r.PostFormValue("password")
+	p := loginPage{Next: local(r.PostFormValue("next")), Name: name}
+	if name == "" || password == "" || len(name) > maxName || len(password) > maxPassword || !utf8.ValidString(name) || strings.ContainsAny(name, "\x00\r\n") {
 		p.Error = "Give your name and your password."
 		s.showLogin(w, r, http.StatusBadRequest, p)
 		return
@@ -127,7 +134,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		s.showLogin(w, r, http.StatusTooManyRequests, p)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), loginTime)
 	defer cancel()
 	person, err := s.Accounts.Login(ctx, name, password)
 	var denied *DeniedError
@@ -145,18 +152,23 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		s.showLogin(w, r, http.StatusServiceUnavailable, p)
 	default:
 		s.brake.right(byName)
-		if err := s.witness(r, rollout.AccessLogin, person.Name, "roles "+rolesText(person.Roles)); err != nil {
-			p.Error = "Your login cannot be recorded now, so it is not made. Try again later."
-			s.showLogin(w, r, http.StatusServiceUnavailable, p)
-			return
-		}
-		if old := s.sessionID(r); old != "" {
-			s.sessions.end(old)
-		}
-		s.setCookie(w, s.sessions.begin(person), sessionLife)
-		s.Log.Info("somebody logged in", "name", person.Name, "roles", person.Roles, "from", r.RemoteAddr)
-		http.Redirect(w, r, next, http.StatusSeeOther)
+		s.letIn(w, r, person, p)
 	}
+}
+
+// letIn begins a session for somebody who has proved who they are, once that is recorded.
+func (s *server) letIn(w http.ResponseWriter, r *http.Request, person Person, p loginPage) {
+	if err := s.witness(r, rollout.AccessLogin, person.Name, "roles "+rolesText(person.Roles)); err != nil {
+		p.Error = "Your login cannot be recorded now, so it is not made. Try again later."
+		s.showLogin(w, r, http.StatusServiceUnavailable, p)
+		return
+	}
+	if old := s.sessionID(r); old != "" {
+		s.sessions.end(old)
+	}
+	s.setCookie(w, s.sessions.begin(person), sessionLife)
+	s.Log.Info("somebody logged in", "name", person.Name, "roles", person.Roles, "from", r.RemoteAddr)
+	http.Redirect(w, r, p.Next, http.StatusSeeOther)
 }
 
 // neighbourhood is the address, or of IPv6 the network of 64 bits: whoever has one address there has them all.
