@@ -71,27 +71,38 @@ func (t Target) complete() (Target, error) {
 		t.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 	if t.TLS != nil {
-		t.TLS = t.TLS.Clone()
-		if t.TLS.ServerName == "" {
-			t.TLS.ServerName = t.Host
-		}
-		if t.TLS.MinVersion == 0 {
-			t.TLS.MinVersion = tls.VersionTLS12
-		}
-		t.TLS.NextProtos = nil // NTLM and Kerberos live on an HTTP/1.1 connection
-		if c := logon.ClientCertificate(t.Login); c != nil {
-			if t.TLS.MinVersion > tls.VersionTLS12 {
-				return t, errors.New("a logon by certificate needs TLS 1.2 for " + t.Host)
-			}
-			// http.sys asks for the certificate when it has read our request: by renegotiation, or in TLS 1.3 by an
-			// authentication after the handshake, which crypto/tls does not have.
-			t.TLS.MaxVersion, t.TLS.Renegotiation = tls.VersionTLS12, tls.RenegotiateOnceAsClient
-			// The authorities that the host names are not looked at: many name none that matter, and what it thinks of
-			// our certificate is an answer, while silence would look as if we had none.
-			t.TLS.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
+		var err error
+		if t.TLS, err = t.completeTLS(); err != nil {
+			return t, err
 		}
 	}
 	return t, nil
+}
+
+// completeTLS is a copy of t.TLS as WinRM needs it: HTTP/1.1 alone, and fit for the logon.
+func (t Target) completeTLS() (*tls.Config, error) {
+	cfg := t.TLS.Clone()
+	if cfg.ServerName == "" {
+		cfg.ServerName = t.Host
+	}
+	if cfg.MinVersion == 0 {
+		cfg.MinVersion = tls.VersionTLS12
+	}
+	cfg.NextProtos = nil // NTLM and Kerberos live on an HTTP/1.1 connection
+	c := logon.ClientCertificate(t.Login)
+	if c == nil {
+		return cfg, nil
+	}
+	if cfg.MinVersion > tls.VersionTLS12 {
+		return nil, errors.New("a logon by certificate needs TLS 1.2 for " + t.Host)
+	}
+	// http.sys asks for the certificate when it has read our request: by renegotiation, or in TLS 1.3 by an
+	// authentication after the handshake, which crypto/tls does not have.
+	cfg.MaxVersion, cfg.Renegotiation = tls.VersionTLS12, tls.RenegotiateOnceAsClient
+	// The authorities that the host names are not looked at: many name none that matter, and what it thinks of
+	// our certificate is an answer, while silence would look as if we had none.
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
+	return cfg, nil
 }
 
 // authority is host:port as HTTP and the To header name the listener.
