@@ -223,16 +223,11 @@ func (d *decider) open(n int) {
 // work admits hosts of an open wave, or closes it. Everything that stops
 // admission is looked at before anything is admitted.
 func (d *decider) work(n int) {
-	w, ws := d.wave(n), &d.s.Waves[n-1]
-	switch {
-	case ws.Failures >= w.Limit:
-		d.event(Event{Kind: EvWaveHalted, Wave: n, Detail: fmt.Sprintf("%d failed, the limit is %d", ws.Failures, w.Limit)})
-		return
-	case d.s.Failures >= d.p.Policy.FailureLimit:
-		d.event(Event{Kind: EvWaveHalted, Wave: n, Detail: fmt.Sprintf("%d failed in the whole campaign, the limit is %d", d.s.Failures, d.p.Policy.FailureLimit)})
+	if why := d.tooManyFailed(n); why != "" {
+		d.event(Event{Kind: EvWaveHalted, Wave: n, Detail: why})
 		return
 	}
-	room := w.InFlight - d.s.inFlight
+	room := d.wave(n).InFlight - d.s.inFlight
 	open := d.takeBack(n, &room)
 	d.reopen(&room)
 	if d.s.Paused != "" {
@@ -274,6 +269,17 @@ func (d *decider) work(n int) {
 		d.hold("HTTP is narrowed on %d hosts, and it is watched who is turned away", soaking)
 	}
 	d.close(n, open)
+}
+
+// tooManyFailed says which limit has been reached, the wave's or the campaign's; empty while the wave may go on.
+func (d *decider) tooManyFailed(n int) string {
+	switch failed, limit := d.s.Waves[n-1].Failures, d.wave(n).Limit; {
+	case failed >= limit:
+		return fmt.Sprintf("%d failed, the limit is %d", failed, limit)
+	case d.s.Failures >= d.p.Policy.FailureLimit:
+		return fmt.Sprintf("%d failed in the whole campaign, the limit is %d", d.s.Failures, d.p.Policy.FailureLimit)
+	}
+	return ""
 }
 
 // takeBack puts the hosts of a wave back that have to go back, before anything new begins. It counts them.

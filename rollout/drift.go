@@ -41,7 +41,7 @@ type Standing struct {
 // keptDrifts is how many drifts of a host that ended are remembered.
 const keptDrifts = 20
 
-// drifts are the reasons of this file.
+// driftReasons are the ways in which a host leaves its baseline; With looks for each of them.
 var driftReasons = []Reason{ReasonHTTPBack, ReasonPolicyRecreated, ReasonHTTPSGone, ReasonCertificateReplaced, ReasonRuleWidened}
 
 // NewBaseline is what an observation shows. It answers false when too little was read to hold a host to it.
