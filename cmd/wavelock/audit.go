@@ -144,14 +144,10 @@ func (a *app) showAudit(judged []pki.Judgement, reusing int) error {
 	t := table{head: []string{"WHAT", "NAME", "SEVERITY", "CODE", "FINDING"}}
 	rows := []auditRow{}
 	open := []openRow{}
-	clean := 0
 	for _, j := range judged {
 		for _, q := range j.Open {
 			open = append(open, openRow{j.Kind, j.Name, q})
 			t.add(j.Kind, j.Name, "not judged", q.Code, q.Detail)
-		}
-		if len(j.Findings) == 0 {
-			clean++
 		}
 		for _, f := range j.Findings {
 			rows = append(rows, auditRow{j.Kind, j.Name, f.Severity, f.Code, f.Detail, f.Hint(), f.Waived})
@@ -170,23 +166,33 @@ func (a *app) showAudit(judged []pki.Judgement, reusing int) error {
 	if err := t.write(a.out, a.output, doc); err != nil {
 		return err
 	}
+	a.sumUpAudit(judged, reusing, len(open))
+	return nil
+}
+
+// sumUpAudit says beside the findings what each route's template is fit for, and how much was looked at.
+func (a *app) sumUpAudit(judged []pki.Judgement, reusing, open int) {
+	clean := 0
 	for _, j := range judged {
-		if j.Route != "" {
-			verdict := "fit"
-			if !j.Findings.Fit() {
-				verdict = "not fit"
-			}
-			a.progress("template %s (%s, %s): %s", j.Name, j.Route, plural(j.Hosts, "host"), verdict)
+		if len(j.Findings) == 0 {
+			clean++
 		}
+		if j.Route == "" {
+			continue
+		}
+		verdict := "fit"
+		if !j.Findings.Fit() {
+			verdict = "not fit"
+		}
+		a.progress("template %s (%s, %s): %s", j.Name, j.Route, plural(j.Hosts, "host"), verdict)
 	}
 	if reusing > 0 {
 		a.progress("%s only reuse certificates, as domain controllers always do", plural(reusing, "host"))
 	}
 	a.progress("%d of %d CAs, roots and templates are without a finding", clean, len(judged))
-	if len(open) > 0 {
-		a.progress("%s could not be judged; -o json has how to look by hand", plural(len(open), "question"))
+	if open > 0 {
+		a.progress("%s could not be judged; -o json has how to look by hand", plural(open, "question"))
 	}
-	return nil
 }
 
 func whoWaived(f pki.Finding) string {
