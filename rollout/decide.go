@@ -298,7 +298,7 @@ func (d *decider) takeBack(n int, room *int) (open int) {
 
 // outside holds until the next window opens.
 func (d *decider) outside() {
-	opens := d.s.calendar.next(d.now, true)
+	opens := d.s.calendar.opens(d.now)
 	if opens.IsZero() {
 		d.hold("no maintenance window opens any more; make a new plan")
 		return
@@ -313,11 +313,11 @@ func (d *decider) inTime(h *HostState) bool {
 	if d.s.goal[h.Next] != ActQuiesce || !h.Narrowed.IsZero() {
 		return true
 	}
-	ends := d.s.calendar.next(d.now, false)
+	ends := d.s.calendar.closes(d.now)
 	if ends.IsZero() || d.now.Add(d.p.Policy.Quiesce.D()).Before(ends) {
 		return true
 	}
-	opens := d.s.calendar.next(ends, true)
+	opens := d.s.calendar.opens(ends)
 	d.wake(opens)
 	d.late = true
 	return false

@@ -78,8 +78,8 @@ func (h *History) At(at time.Time) CoveragePoint {
 	return p
 }
 
-// Series is the coverage over time: from the first change until a time, at most
-// so many points apart by the same time.
+// Series is the coverage over time, from the first change until a time: so many points at the most, equally far apart
+// and a second at least.
 func (h *History) Series(until time.Time, points int) []CoveragePoint {
 	h.sort()
 	if len(h.changes) == 0 || points < 2 {

@@ -24,7 +24,7 @@ func (e Entry) Open() bool { return slices.Contains(e.From, everybody) }
 // EntryOf reads it from an observation.
 func EntryOf(o Observation) Entry {
 	var e Entry
-	if at, err := netip.ParseAddrPort(firstOf(o.HTTP.Address, o.HTTPS.Address)); err == nil {
+	if at, err := netip.ParseAddrPort(cmp.Or(o.HTTP.Address, o.HTTPS.Address)); err == nil {
 		e.Address = at.Addr().Unmap().String()
 	}
 	if !o.Firewall.Known || !o.Listeners.Known {

@@ -1,6 +1,10 @@
 package rollout
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -320,4 +324,35 @@ type BeforeImage struct {
 	Listeners []Listener     `json:"listeners"`
 	Bindings  []Binding      `json:"bindings,omitempty"`
 	Rules     []FirewallRule `json:"rules,omitempty"`
+}
+
+// Fingerprint is a short hash over what an approval rests on: who the host is,
+// its listeners, bindings, policy and filters. Addresses and peers may change.
+func (o Observation) Fingerprint() string {
+	if o.Via == "" {
+		return "" // never seen: there is nothing that could have moved
+	}
+	type part struct {
+		Identity  Seen[Identity]
+		Listeners []Listener
+		Bindings  []Binding
+		Policy    Seen[WinRMPolicy]
+		Filters   [2]string
+	}
+	p := part{Identity: o.Identity, Bindings: slices.Clone(o.Bindings.Value), Policy: o.Policy,
+		Filters: [2]string{o.Service.Value.IPv4Filter, o.Service.Value.IPv6Filter}}
+	for _, l := range o.Listeners.Value {
+		l.ListeningOn = nil
+		p.Listeners = append(p.Listeners, l)
+	}
+	slices.SortFunc(p.Listeners, func(a, b Listener) int {
+		return cmp.Or(cmp.Compare(a.Transport, b.Transport), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Source, b.Source))
+	})
+	slices.SortFunc(p.Bindings, func(a, b Binding) int { return cmp.Compare(a.Endpoint, b.Endpoint) })
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic("rollout: an observation is plain data: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }

@@ -222,7 +222,7 @@ func ownComputer(h Host, _ Observation, _ Policy, _ time.Time) (Finding, bool) {
 // listensHere is the check that the filters do not leave out the address at which
 // the host is reached: they choose what WinRM listens on.
 func listensHere(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
-	at, err := netip.ParseAddrPort(firstOf(o.HTTP.Address, o.HTTPS.Address))
+	at, err := netip.ParseAddrPort(cmp.Or(o.HTTP.Address, o.HTTPS.Address))
 	if err != nil || !o.Service.Known {
 		return Finding{}, false
 	}
@@ -234,13 +234,6 @@ func listensHere(_ Host, o Observation, _ Policy, _ time.Time) (Finding, bool) {
 		return Finding{}, false
 	}
 	return blocker(ReasonOddFilter, everything, "%s is %q, and %s is not in it", name, filter, at.Addr().Unmap())
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // within reads a filter: *, or ranges a-b with commas between them.

@@ -135,7 +135,13 @@ func (s opening) holds(m int, today time.Weekday) bool {
 	return (s.days[today] && m >= s.from) || (s.days[yesterday] && m < s.to)
 }
 
-// next is the first time after another at which the calendar opens or closes; zero when it does not within the horizon.
+// opens is the first time after another at which work may begin; zero when that is not within the horizon.
+func (c calendar) opens(after time.Time) time.Time { return c.next(after, true) }
+
+// closes is the first time after another at which no work may begin any more; zero when that is not within the horizon.
+func (c calendar) closes(after time.Time) time.Time { return c.next(after, false) }
+
+// next is the first time after another at which the calendar is open, or is not.
 func (c calendar) next(after time.Time, open bool) time.Time {
 	if c.zone == nil || c.broken || (len(c.windows) == 0 && len(c.dark) == 0) {
 		return time.Time{}
@@ -180,7 +186,7 @@ func (m Maintenance) validate(made time.Time, quiesce Duration) error {
 		return err
 	}
 	switch length := c.longest(); {
-	case !c.open(made) && c.next(made, true).IsZero():
+	case !c.open(made) && c.opens(made).IsZero():
 		return fmt.Errorf("maintenance: no window opens within %d days from %s", horizon, made.UTC().Format(time.DateOnly))
 	case length > 0 && length < 24*time.Hour && quiesce.D() >= length:
 		return fmt.Errorf("maintenance: the brown-out takes %v, and the longest window is open for %v: no host could be brought to its end", quiesce, length)
