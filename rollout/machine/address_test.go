@@ -33,10 +33,7 @@ func TestOneOfSeveralAddresses(t *testing.T) {
 	} {
 		b.cfg.Resolve = func(context.Context, string) ([]netip.Addr, error) { return all, nil }
 		b.timeout(5 * time.Second)
-		m, err := b.fleet.Open(t.Context(), b.host)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := b.open()
 		res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect, Brief: true})
 		if err != nil || res.Seen.Via != rollout.HTTP || res.Seen.HTTP.Address != net.JoinHostPort(good.String(), "5985") {
 			t.Errorf("%s: %+v %v", name, res.Seen, err)
@@ -60,10 +57,7 @@ func TestNoTicketIsNoRefusal(t *testing.T) {
 	}
 	b.cfg.Login = func(rollout.Host) logon.Login { return k }
 	b.timeout(200 * time.Millisecond)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	_, err = m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect, Brief: true})
 	var f *rollout.Failure

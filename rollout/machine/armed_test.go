@@ -46,17 +46,13 @@ func TestNothingIsTakenAwayWithoutTheUndo(t *testing.T) {
 		for _, kind := range []rollout.StepKind{rollout.StepRemoveHTTP, rollout.StepNarrow} {
 			t.Run(string(kind)+" with "+name, func(t *testing.T) {
 				t.Parallel()
-				b := setup(t)
-				b.want(rollout.ActSecure, rollout.Passed)
-				m, err := b.fleet.Open(t.Context(), b.host)
-				if err != nil {
-					t.Fatal(err)
-				}
+				b := secured(t)
+				m := b.open()
 				defer m.Close()
 				step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Minute})
 				step.Kind = kind
 				tc.between(b, &step)
-				_, err = m.Do(t.Context(), step)
+				_, err := m.Do(t.Context(), step)
 				var f *rollout.Failure
 				if tc.works != (err == nil) || err != nil && (!errors.As(err, &f) || f.Reason != rollout.ReasonUndoNotArmed) {
 					t.Fatalf("%v", err)
@@ -80,12 +76,8 @@ func (b *bench) meddle(what string) {
 // Two controllers with journals of their own meet on one host.
 func TestTheUndoOfAnotherCampaignStays(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := secured(t)
+	m := b.open()
 	defer m.Close()
 	step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Minute})
 	for _, k := range []rollout.StepKind{rollout.StepRemoveHTTP, rollout.StepProveClosed} {
@@ -97,7 +89,7 @@ func TestTheUndoOfAnotherCampaignStays(t *testing.T) {
 	b.meddle("arm-elsewhere")
 	for _, mark := range []string{step.Mark, "elsewhere"} { // whatever was seen last
 		step.Kind, step.Mark = rollout.StepDisarm, mark
-		_, err = m.Do(t.Context(), step)
+		_, err := m.Do(t.Context(), step)
 		var f *rollout.Failure
 		if !errors.As(err, &f) || f.Reason != rollout.ReasonOtherCampaign || f.Transient || len(b.win.TaskNames()) != 1 {
 			t.Errorf("%v, tasks %v", err, b.win.TaskNames())
@@ -111,8 +103,7 @@ func TestTheUndoOfAnotherCampaignStays(t *testing.T) {
 // An undo that has fired deletes the task of its name when it is through: until then none is armed in its place.
 func TestNoUndoIsArmedWhileAnotherIsAtWork(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	b.win.ActionsTake(time.Second)
 	var m *machine.Machine
 	do := func(s rollout.Step) (rollout.Result, error) { return m.Do(t.Context(), s) }
@@ -153,8 +144,7 @@ func TestNoUndoIsArmedWhileAnotherIsAtWork(t *testing.T) {
 // An undo fires in the moment in which another is armed in its place: it does not take that one away when it is through.
 func TestAnOldUndoLeavesTheNextOneItsTask(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	var ms [2]*machine.Machine
 	for i := range ms {
 		var err error
@@ -187,12 +177,8 @@ func TestTheUndoOfAnotherProcessOfTheCampaignStays(t *testing.T) {
 	for name, kind := range map[string]rollout.StepKind{"before HTTP goes": rollout.StepRemoveHTTP, "before it is narrowed": rollout.StepNarrow, "before the undo is taken away": rollout.StepDisarm} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
-			b.want(rollout.ActSecure, rollout.Passed)
-			m, err := b.fleet.Open(t.Context(), b.host)
-			if err != nil {
-				t.Fatal(err)
-			}
+			b := secured(t)
+			m := b.open()
 			defer m.Close()
 			step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Minute})
 			if kind == rollout.StepDisarm {
@@ -205,7 +191,7 @@ func TestTheUndoOfAnotherProcessOfTheCampaignStays(t *testing.T) {
 			}
 			b.win.Registry(func(r *machinetest.Registry) { r.SetText(`SOFTWARE\wavelock\undo`, "armed", "test@2") })
 			step.Kind = kind
-			_, err = m.Do(t.Context(), step)
+			_, err := m.Do(t.Context(), step)
 			var f *rollout.Failure
 			if !errors.As(err, &f) || !f.Transient || !b.undoIsThere() || len(b.blockRules()) > 0 {
 				t.Errorf("%v; tasks %v, rules %v", err, b.win.TaskNames(), b.blockRules())
@@ -218,12 +204,8 @@ func TestTheUndoOfAnotherProcessOfTheCampaignStays(t *testing.T) {
 // Whoever arms anew dies between the mark and the task: the undo that is there is the only one still, and ends.
 func TestAnUndoEndsWhoseSuccessorWasNeverRegistered(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := secured(t)
+	m := b.open()
 	b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Second})
 	if err := m.Close(); err != nil {
 		t.Log(err)
@@ -239,8 +221,7 @@ func TestNoUndoIsArmedInThePlaceOfAnothers(t *testing.T) {
 	for name, back := range map[string]bool{"by a removal": false, "by a renewal": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
-			b.want(rollout.ActSecure, rollout.Passed)
+			b := secured(t)
 			var ms [2]*machine.Machine
 			var seen *rollout.Observation
 			for i := range ms {

@@ -92,10 +92,7 @@ func TestACertificateIsACredential(t *testing.T) {
 		}
 		b.cfg.Login = func(rollout.Host) logon.Login { return l }
 		b.timeout(5 * time.Second)
-		m, err := b.fleet.Open(t.Context(), b.host)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := b.open()
 		defer m.Close()
 		_, err = m.Probe(t.Context())
 		return err

@@ -83,10 +83,7 @@ func TestEveryLineIsAGoldenOne(t *testing.T) {
 // relay has the computer make a request and take the answer.
 func (b *bench) relay() {
 	b.t.Helper()
-	m, err := b.fleet.Open(b.t.Context(), b.host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	res, err := m.Do(b.t.Context(), rollout.Step{Kind: rollout.StepRequest, Template: "WinRMHTTPS"})
 	if err != nil {

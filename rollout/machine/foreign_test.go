@@ -88,16 +88,8 @@ func TestAForeignCertificateIsDue(t *testing.T) {
 	b.win.Registry(func(r *machinetest.Registry) {
 		r.SetText(`SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener\*+HTTPS`, "certThumbprint", string(pki.ThumbprintOf(der)))
 	})
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if due, is := b.policy.NeedsRenewal(b.host, *res.Seen, time.Now()); !is || due.Reason != rollout.ReasonUntrusted {
+	seen := b.observe()
+	if due, is := b.policy.NeedsRenewal(b.host, *seen, time.Now()); !is || due.Reason != rollout.ReasonUntrusted {
 		t.Errorf("due %v: %+v", is, due)
 	}
 	if end, steps := b.drive(rollout.ActRenew, nothing); end.Outcome != rollout.Passed {

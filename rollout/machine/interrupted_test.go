@@ -15,10 +15,7 @@ import (
 func (b *bench) drive(act rollout.ActionKind, before func(rollout.StepKind) *rollout.Failure) (rollout.Step, []rollout.StepKind) {
 	b.t.Helper()
 	run := rollout.NewRun(&rollout.Plan{ID: "test", Policy: b.policy}, rollout.Planned{Host: b.host}, rollout.HostState{Running: act, Narrowed: b.narrowed, Soaked: b.soaked}, b.image)
-	m, err := b.fleet.Open(b.t.Context(), b.host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	var steps []rollout.StepKind
 	for range 40 {
@@ -60,8 +57,7 @@ func nothing(rollout.StepKind) *rollout.Failure { return nil }
 // A restart between arming and removal fires the undo. The removal does not go over a connection that was made since.
 func TestRestartBetweenArmAndRemoval(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	b.win.Set(machinetest.CutHTTPS)
 	once := false
 	end, steps := b.drive(rollout.ActClose, func(k rollout.StepKind) *rollout.Failure {
@@ -82,8 +78,7 @@ func TestRestartBetweenArmAndRemoval(t *testing.T) {
 // A restart after the proof that HTTP is gone brings it back: that proof does not disarm what has fired.
 func TestRestartBetweenProofAndDisarm(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	once := false
 	end, steps := b.drive(rollout.ActClose, func(k rollout.StepKind) *rollout.Failure {
 		if k == rollout.StepDisarm && !once {
@@ -102,8 +97,7 @@ func TestRestartBetweenProofAndDisarm(t *testing.T) {
 // Where the request to disarm did not arrive, all is proved again and disarmed then.
 func TestDisarmThatIsLost(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	once := false
 	end, steps := b.drive(rollout.ActClose, func(k rollout.StepKind) *rollout.Failure {
 		if k == rollout.StepDisarm && !once {
@@ -149,8 +143,7 @@ func TestAnUndoThatIsSpentAtItsDisarm(t *testing.T) {
 	})
 	t.Run("of a removal", func(t *testing.T) {
 		t.Parallel()
-		b := setup(t)
-		b.want(rollout.ActSecure, rollout.Passed)
+		b := secured(t)
 		if end, steps := b.drive(rollout.ActClose, spent(b, false)); end.Outcome != rollout.Passed || b.exists(undoMark) {
 			t.Errorf("%s (%s: %s) after %v; the mark is there: %v", end.Outcome, end.Reason, end.Detail, steps, b.exists(undoMark))
 		}
@@ -225,19 +218,10 @@ func TestRestoreWithoutItsCertificate(t *testing.T) {
 // A worker that was declared dead wakes up after another one has put its host back.
 func TestWorkerThatWakesUpTooLate(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = m.Close()
+	b := secured(t)
+	seen := b.observe()
 	img := *b.image // it had HTTPS before us
-	img.Listeners = res.Seen.Listeners.Value
+	img.Listeners = seen.Listeners.Value
 	once := false
 	end, steps := b.drive(rollout.ActClose, func(k rollout.StepKind) *rollout.Failure {
 		if k == rollout.StepRemoveHTTP && !once {
@@ -260,8 +244,7 @@ func TestWorkerThatWakesUpTooLate(t *testing.T) {
 // A service that is just closing its port resets a connection: that proves nothing, and it is asked again.
 func TestAPortThatIsJustClosing(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	addrs, err := b.cfg.Resolve(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

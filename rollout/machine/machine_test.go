@@ -120,16 +120,43 @@ func (b *bench) timeout(d time.Duration) {
 	}
 }
 
+// open takes the computer up; whoever calls it closes the machine.
+func (b *bench) open() *machine.Machine {
+	b.t.Helper()
+	m, err := b.fleet.Open(b.t.Context(), b.host)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return m
+}
+
+// observe inspects the computer over a connection of its own.
+func (b *bench) observe() *rollout.Observation {
+	b.t.Helper()
+	m := b.open()
+	defer m.Close()
+	res, err := m.Do(b.t.Context(), rollout.Step{Kind: rollout.StepInspect})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return res.Seen
+}
+
+// secured is a computer that listens on HTTPS beside HTTP.
+func secured(t *testing.T) *bench {
+	t.Helper()
+	b := setup(t)
+	b.want(rollout.ActSecure, rollout.Passed)
+	return b
+}
+
 // do takes the host through an action as the engine does, and answers its end,
 // the steps and the requests.
 func (b *bench) do(act rollout.ActionKind) (rollout.Step, []rollout.StepKind, int) {
 	b.t.Helper()
 	plan := &rollout.Plan{ID: "test", Policy: b.policy}
 	run := rollout.NewRun(plan, rollout.Planned{Host: b.host}, rollout.HostState{Running: act, Narrowed: b.narrowed, Soaked: b.soaked}, b.image)
-	m, err := b.fleet.Open(b.t.Context(), b.host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	var steps []rollout.StepKind
 	for range 40 {
@@ -317,12 +344,8 @@ func TestUndoBringsHTTPBack(t *testing.T) {
 
 func TestDisarmNeedsTheProof(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := secured(t)
+	m := b.open()
 	defer m.Close()
 	for _, k := range []rollout.StepKind{rollout.StepInspect, rollout.StepDisarm, rollout.StepRemoveHTTP} {
 		_, err := m.Do(t.Context(), rollout.Step{Kind: k})
@@ -341,16 +364,7 @@ func TestObservationOfPoliciesAndAdministrators(t *testing.T) {
 			machinetest.ShareEntry{SID: "S-1-5-21-1-2-3-513", Mask: machinetest.ShareAppend})
 	})
 	b.win.Set(machinetest.GPOListener)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := res.Seen
+	o := b.observe()
 	want := []rollout.Administrator{{Domain: "WEB01", Name: "Administrator"}, {Domain: "CORP", Name: "Domain Admins", Group: true}, {Domain: "CORP", Name: "admin"}}
 	if !slices.Equal(o.Admins.Value, want) {
 		t.Errorf("administrators: %+v %s", o.Admins.Value, o.Admins.Why)
@@ -374,10 +388,7 @@ func TestObservationOfPoliciesAndAdministrators(t *testing.T) {
 func TestAShellThatEndedIsOpenedAgain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	if _, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect}); err != nil {
 		t.Fatal(err)

@@ -423,10 +423,7 @@ func (r *ride) leftovers() bool { return len(r.blockRules()) > 0 || len(r.win.Ta
 
 // inspect observes the host with a new controller.
 func (b *bench) inspect() (rollout.Step, *rollout.Observation) {
-	m, err := b.fleet.Open(b.t.Context(), b.host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	res, err := m.Do(b.t.Context(), rollout.Step{Kind: rollout.StepInspect})
 	if err != nil {

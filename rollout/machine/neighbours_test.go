@@ -19,10 +19,7 @@ import (
 // look inspects the computer, and counts what it was asked.
 func (b *bench) look(brief bool) (rollout.Observation, int64) {
 	b.t.Helper()
-	m, err := b.fleet.Open(b.t.Context(), b.host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	before := b.win.Requests()
 	res, err := m.Do(b.t.Context(), rollout.Step{Kind: rollout.StepInspect, Brief: brief})

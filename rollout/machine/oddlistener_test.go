@@ -12,8 +12,7 @@ import (
 // A listener on another port than the policy's has clients that nobody looked for: it is left alone, and still there.
 func TestHTTPOnAnotherPortIsNotClosed(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	b.win.Registry(func(r *machinetest.Registry) {
 		r.SetNum(`SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener\*+HTTP`, "Port", 8085)
 	})

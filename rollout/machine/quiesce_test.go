@@ -67,16 +67,8 @@ func quiet(t *testing.T, soak time.Duration) *bench {
 // connected counts the others that the host lists on the HTTP port.
 func (b *bench) connected() (n int) {
 	b.t.Helper()
-	m, err := b.fleet.Open(b.t.Context(), b.host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer m.Close()
-	res, err := m.Do(b.t.Context(), rollout.Step{Kind: rollout.StepInspect})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, p := range res.Seen.Peers.Value {
+	seen := b.observe()
+	for _, p := range seen.Peers.Value {
 		if p.Port == 5985 && !p.Self {
 			n++
 		}
@@ -151,10 +143,7 @@ func TestNarrowingIsUndoneByTheHost(t *testing.T) {
 			t.Run(string(after)+map[bool]string{true: " and restart"}[boot], func(t *testing.T) {
 				t.Parallel()
 				b := quiet(t, time.Hour)
-				b.policy.UndoAfter, b.dies = rollout.Duration(2*time.Second), after
-				if end, steps, _ := b.do(rollout.ActQuiesce); end.Kind != after {
-					t.Fatalf("%s was not reached: %v %s", after, steps, end.Detail)
-				}
+				b.dieAfter(after, rollout.ActQuiesce, 2*time.Second)
 				if b.stranger() && after != rollout.StepArm {
 					t.Error("HTTP is not narrowed")
 				}
@@ -177,10 +166,7 @@ func TestNarrowingIsUndoneByTheHost(t *testing.T) {
 func TestNarrowingNeedsTheProof(t *testing.T) {
 	t.Parallel()
 	b := quiet(t, time.Hour)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	for _, k := range []rollout.StepKind{rollout.StepInspect, rollout.StepNarrow, rollout.StepDisarm} {
 		_, err := m.Do(t.Context(), rollout.Step{Kind: k, Port: 5985, Keep: []string{"127.0.0.1"}})

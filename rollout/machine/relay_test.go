@@ -14,10 +14,7 @@ import (
 // The host makes the request, somebody carries it to the CA, the host takes the answer; no file is left.
 func TestKeyAndRequestAreMadeOnTheHost(t *testing.T) {
 	b := setup(t)
-	m, err := b.fleet.Open(t.Context(), b.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepRequest, Template: "WinRMHTTPS"})
 	if err != nil {
@@ -57,10 +54,7 @@ func TestKeyAndRequestAreMadeOnTheHost(t *testing.T) {
 func TestWhatIsNotAcceptedIsNotSent(t *testing.T) {
 	b := setup(t)
 	for _, r := range []*rollout.CertRequest{nil, {}, {Certificate: make([]byte, pki.MaxCertificate+1)}} {
-		m, err := b.fleet.Open(t.Context(), b.host)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := b.open()
 		if _, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepAccept, Request: r}); err == nil || m.Requests() != 0 {
 			t.Errorf("%v after %d requests", err, m.Requests())
 		}

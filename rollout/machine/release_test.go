@@ -54,10 +54,7 @@ func TestEveryWindows(t *testing.T) {
 				c.Release = r
 				c.NewKey = func() (crypto.Signer, error) { return rsaKey() }
 			})
-			m, err := b.fleet.Open(t.Context(), b.host)
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := b.open()
 			defer m.Close()
 			res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect})
 			if err != nil {

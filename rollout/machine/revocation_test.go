@@ -79,10 +79,7 @@ func (b *bench) bind() pki.Thumbprint {
 // prove makes the proof of what is presented now, and answers why not.
 func (b *bench) prove(want pki.Thumbprint) (*rollout.Proof, rollout.Reason) {
 	b.t.Helper()
-	m, err := b.fleet.Open(b.t.Context(), b.host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	m := b.open()
 	defer m.Close()
 	res, err := m.Do(b.t.Context(), rollout.Step{Kind: rollout.StepProve, Port: 5986, Thumbprint: want})
 	var f *rollout.Failure
@@ -163,10 +160,7 @@ func TestARevokedCertificateIsRenewed(t *testing.T) {
 	b := served(t, false)
 	due := func() (rollout.Due, bool) {
 		t.Helper()
-		m, err := b.fleet.Open(t.Context(), b.host)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := b.open()
 		defer m.Close()
 		res, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepInspect, Brief: true})
 		if err != nil || res.Seen == nil {

@@ -25,8 +25,7 @@ func (b *bench) exists(key string) (is bool) {
 // A mark of a former campaign whose undo has fired is nobody's any more: it is taken away and stops nothing.
 func TestTheMarkOfAFiredUndoIsTakenAway(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	b.want(rollout.ActClose, rollout.Passed)
 	b.fired()
 	if end, steps := b.drive(rollout.ActRenew, nothing); end.Outcome != rollout.Passed || b.exists(undoMark) {
@@ -37,8 +36,7 @@ func TestTheMarkOfAFiredUndoIsTakenAway(t *testing.T) {
 // An undo brings back what it was armed for, and not a listener that an undo of before has left beside it.
 func TestAnUndoHasNothingOfOldBesides(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	b.fired()
 	left := true
 	end, steps := b.drive(rollout.ActClose, func(k rollout.StepKind) *rollout.Failure {

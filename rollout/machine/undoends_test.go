@@ -21,6 +21,26 @@ func (b *bench) until(what string, is func() bool) {
 	}
 }
 
+// halfDone are the changes that an undo takes back: hosts, what is done to them, and the step after which the controller
+// is gone.
+var halfDone = map[string]struct {
+	host func(*testing.T) *bench
+	act  rollout.ActionKind
+	dies rollout.StepKind
+}{
+	"of a removal": {secured, rollout.ActClose, rollout.StepRemoveHTTP},
+	"of a renewal": {closed, rollout.ActRenew, rollout.StepListen},
+}
+
+// dieAfter begins an action whose controller is gone after the step.
+func (b *bench) dieAfter(step rollout.StepKind, act rollout.ActionKind, undoAfter time.Duration) {
+	b.t.Helper()
+	b.policy.UndoAfter, b.dies = rollout.Duration(undoAfter), step
+	if end, steps, _ := b.do(act); end.Kind != step {
+		b.t.Fatalf("%s did not get as far as %s: %v %s", act, step, steps, end.Detail)
+	}
+}
+
 func (b *bench) undoIsThere() bool { return slices.Contains(b.win.TaskNames(), undoPath) }
 
 // bootsOnce restarts the computer and waits until its undo was started, and has ended or is to be started again.
@@ -36,10 +56,7 @@ func (b *bench) bootsOnce() {
 func TestTheUndoDoesNotEndBeforeItsRuleIsGone(t *testing.T) {
 	t.Parallel()
 	b := quiet(t, time.Hour)
-	b.policy.UndoAfter, b.dies = rollout.Duration(time.Hour), rollout.StepNarrow
-	if end, steps, _ := b.do(rollout.ActQuiesce); end.Kind != rollout.StepNarrow {
-		t.Fatalf("HTTP is not narrowed: %v %s", steps, end.Detail)
-	}
+	b.dieAfter(rollout.StepNarrow, rollout.ActQuiesce, time.Hour)
 	b.win.Set(machinetest.FirewallStopped)
 	b.bootsOnce()
 	b.win.Clear(machinetest.FirewallStopped)
@@ -61,11 +78,8 @@ func TestTheUndoOfARenewalDoesNotEndBeforeWinRMRuns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := host(t)
-			b.policy.UndoAfter, b.dies = rollout.Duration(2*time.Second), rollout.StepListen
 			b.win.WinRMStopsIn(100 * time.Millisecond)
-			if end, steps, _ := b.do(rollout.ActRenew); end.Kind != rollout.StepListen {
-				t.Fatalf("%v %s", steps, end.Detail)
-			}
+			b.dieAfter(rollout.StepListen, rollout.ActRenew, 2*time.Second)
 			b.until("the undo is started", func() bool { return !b.undoIsThere() || b.win.TaskRuns(undoPath) > 0 })
 			if b.undoIsThere() { // the next time is a minute later, and then it has stopped
 				b.win.WinRMStopsIn(0)
@@ -118,17 +132,14 @@ func TestTheUndoDoesNotStopAServiceThatIsDisabled(t *testing.T) {
 		act  rollout.ActionKind
 		dies rollout.StepKind
 	}{
-		"of a removal":  {func(t *testing.T) *bench { b := setup(t); b.want(rollout.ActSecure, rollout.Passed); return b }, rollout.ActClose, rollout.StepRemoveHTTP},
+		"of a removal":  {secured, rollout.ActClose, rollout.StepRemoveHTTP},
 		"of a renewal":  {closed, rollout.ActRenew, rollout.StepListen},
 		"of one beside": {shortLived, rollout.ActRenew, rollout.StepListen},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := tc.host(t)
-			b.policy.UndoAfter, b.dies = rollout.Duration(3*time.Second), tc.dies
-			if end, steps, _ := b.do(tc.act); end.Kind != tc.dies {
-				t.Fatalf("%v %s", steps, end.Detail)
-			}
+			b.dieAfter(tc.dies, tc.act, 3*time.Second)
 			b.meddle("disable-winrm")
 			b.until("the undo is started", func() bool { return !b.undoIsThere() || b.win.TaskRuns(undoPath) > 0 && b.win.TasksAtWork() == 0 })
 			if !b.win.HTTPSOpen() {
@@ -141,22 +152,12 @@ func TestTheUndoDoesNotStopAServiceThatIsDisabled(t *testing.T) {
 // Somebody deletes the undo while it is at work: it leaves WinRM running.
 func TestAnUndoThatIsDeletedLeavesWinRMRunning(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct {
-		host func(*testing.T) *bench
-		act  rollout.ActionKind
-		dies rollout.StepKind
-	}{
-		"of a removal": {func(t *testing.T) *bench { b := setup(t); b.want(rollout.ActSecure, rollout.Passed); return b }, rollout.ActClose, rollout.StepRemoveHTTP},
-		"of a renewal": {closed, rollout.ActRenew, rollout.StepListen},
-	} {
+	for name, tc := range halfDone {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for actions := 1; actions < 5; actions++ {
 				b := tc.host(t)
-				b.policy.UndoAfter, b.dies = rollout.Duration(2*time.Second), tc.dies
-				if end, steps, _ := b.do(tc.act); end.Kind != tc.dies {
-					t.Fatalf("%v %s", steps, end.Detail)
-				}
+				b.dieAfter(tc.dies, tc.act, 2*time.Second)
 				b.win.EndTasksAfter(actions)
 				b.until("the undo is deleted", func() bool { return !b.undoIsThere() && b.win.TasksAtWork() == 0 })
 				if !b.win.HTTPOpen() && !b.win.HTTPSOpen() {
@@ -170,22 +171,12 @@ func TestAnUndoThatIsDeletedLeavesWinRMRunning(t *testing.T) {
 // Where http.sys listens on addresses of IPv6 alone, the undo sees that HTTP is back, or it would restart WinRM every minute.
 func TestTheUndoEndsWhereThereIsIPv6Alone(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct {
-		host func(*testing.T) *bench
-		act  rollout.ActionKind
-		dies rollout.StepKind
-	}{
-		"of a removal": {func(t *testing.T) *bench { b := setup(t); b.want(rollout.ActSecure, rollout.Passed); return b }, rollout.ActClose, rollout.StepRemoveHTTP},
-		"of a renewal": {closed, rollout.ActRenew, rollout.StepListen},
-	} {
+	for name, tc := range halfDone {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := tc.host(t)
 			b.meddle("listen-on-ipv6")
-			b.policy.UndoAfter, b.dies = rollout.Duration(2*time.Second), tc.dies
-			if end, steps, _ := b.do(tc.act); end.Kind != tc.dies {
-				t.Fatalf("%v %s", steps, end.Detail)
-			}
+			b.dieAfter(tc.dies, tc.act, 2*time.Second)
 			b.until("the undo ends", func() bool { return !b.undoIsThere() })
 		})
 	}
@@ -194,13 +185,9 @@ func TestTheUndoEndsWhereThereIsIPv6Alone(t *testing.T) {
 // Another product listens on 5985, too, and the disk is full for a while: the undo is not through before its listener is back.
 func TestTheUndoDoesNotTakeAnothersPortForOurs(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.want(rollout.ActSecure, rollout.Passed)
+	b := secured(t)
 	b.win.Set(machinetest.PortShared)
-	b.policy.UndoAfter, b.dies = rollout.Duration(time.Hour), rollout.StepRemoveHTTP
-	if end, steps, _ := b.do(rollout.ActClose); end.Kind != rollout.StepRemoveHTTP {
-		t.Fatalf("%v %s", steps, end.Detail)
-	}
+	b.dieAfter(rollout.StepRemoveHTTP, rollout.ActClose, time.Hour)
 	b.win.Set(machinetest.DiskFull)
 	b.bootsOnce()
 	b.win.Clear(machinetest.DiskFull)
