@@ -148,7 +148,7 @@ func apply(k regKey, p *rollout.FirewallProfile) {
 }
 
 // rules are the rules of a key that are about the ports, and how many there were.
-func rules(keys []regKey, policy bool, ports ...int) (list []rollout.FirewallRule, total int) {
+func rules(keys []regKey, ports ...int) (list []rollout.FirewallRule, total int) {
 	for _, k := range keys {
 		if k.last() != "FirewallRules" {
 			continue
@@ -161,7 +161,6 @@ func rules(keys []regKey, policy bool, ports ...int) (list []rollout.FirewallRul
 			r, relevant := parseRule(v.name, v.data)
 			if relevant && touches(r, ports...) {
 				r, _ = parseRule(strings.Clone(v.name), strings.Clone(v.data))
-				r.Policy = policy
 				list = append(list, r)
 			}
 		}

@@ -150,9 +150,9 @@ func replaceBinding(list []rollout.Binding, port int, bound pki.Thumbprint) []ro
 	return out
 }
 
-const hklm = "2147483650"
+const hklm = "2147483650" // HKEY_LOCAL_MACHINE, 0x80000002
 
-// registry calls StdRegProv. Its own errors come as ReturnValue: 2 is a key or
+// registry calls StdRegProv. Its own errors come as ReturnValue: 1 and 2 are a key or
 // value that is not there, and no error here.
 func registry(ctx context.Context, s *wsman.Session, method, path, name string, in ...wsman.Field) (*wsman.Element, error) {
 	fields := []wsman.Field{{Name: "hDefKey", Value: hklm}, {Name: "sSubKeyName", Value: path}}

@@ -111,6 +111,9 @@ func (m *Machine) Requests() int {
 	return n
 }
 
+// leaveTime is how long a computer has to end a shell that nobody needs any more.
+const leaveTime = 2 * time.Second
+
 // leave ends one session. A shell that cannot be ended dies with its idle time-out.
 func (m *Machine) leave(t rollout.Transport) error {
 	d := m.doors[t]
@@ -119,7 +122,7 @@ func (m *Machine) leave(t rollout.Transport) error {
 	}
 	delete(m.doors, t)
 	if d.shell != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), leaveTime) // of its own: the action's may have ended
 		if err := d.shell.Close(ctx); err != nil {
 			m.cfg.Log.Debug("end the shell", "host", m.host.ID, "err", err)
 		}

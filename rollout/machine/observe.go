@@ -21,17 +21,30 @@ const firewallPolicy = `SYSTEM\CurrentControlSet\Services\SharedAccess\Parameter
 
 const storeKey = `HKLM\SOFTWARE\Microsoft\SystemCertificates\MY\Certificates`
 
-// The registry keys of one bulk read, in the order of the sections.
+// The sections of the bulk read, one for each registry key.
+const (
+	inFirewall = iota
+	inFirewallPolicy
+	inStore
+	inBindings
+	inWinRMPolicy
+	inOurs
+	inSubscriptions
+	inForwarding
+	inNames
+)
+
+// bulkKeys are the registry keys of one bulk read.
 var bulkKeys = []string{
-	`HKLM\` + firewallPolicy,
-	`HKLM\SOFTWARE\Policies\Microsoft\WindowsFirewall`,
-	storeKey,
-	`HKLM\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo`,
-	`HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM`,
-	`HKLM\SOFTWARE\wavelock`,
-	`HKLM\` + subscriptionsKey,
-	`HKLM\` + forwardingKey,
-	`HKLM\` + nameKey,
+	inFirewall:       `HKLM\` + firewallPolicy,
+	inFirewallPolicy: `HKLM\SOFTWARE\Policies\Microsoft\WindowsFirewall`,
+	inStore:          storeKey,
+	inBindings:       `HKLM\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\SslBindingInfo`,
+	inWinRMPolicy:    `HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM`,
+	inOurs:           `HKLM\` + ownKey,
+	inSubscriptions:  `HKLM\` + subscriptionsKey,
+	inForwarding:     `HKLM\` + forwardingKey,
+	inNames:          `HKLM\` + nameKey,
 }
 
 // inspect reads everything there is to know. A computer that does not answer is
@@ -179,12 +192,12 @@ func (m *Machine) read(ctx context.Context, d *door, o *rollout.Observation, bri
 	}
 }
 
-// readRegistry is the bulk of it: one command for six parts.
+// readRegistry reads by one command what the registry has: firewall, certificates, bindings, policy, image, undo and uses.
 func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observation, u rollout.Undo, taskErr error) {
 	res, err := d.run(ctx, bulkQuery(bulkKeys))
 	var parts [][]regKey
 	if err == nil {
-		parts, err = parseBulk(string(res.Stdout), len(bulkKeys)+1)
+		parts, err = parseBulk(string(res.Stdout), len(bulkKeys)+1) // the last is what configuredLine prints
 	}
 	if err != nil {
 		why := err.Error()
@@ -193,35 +206,40 @@ func (m *Machine) readRegistry(ctx context.Context, d *door, o *rollout.Observat
 		o.Uses = rollout.Unseen[rollout.Uses](why)
 		return
 	}
-	o.Firewall = rollout.Saw(m.firewall(parts[0], parts[1]))
+	o.Firewall = rollout.Saw(m.firewall(parts[inFirewall], parts[inFirewallPolicy]))
 	if o.Narrowed(m.cfg.HTTPPort) {
 		part(&o.Drops, func() ([]rollout.Drop, error) { return m.readDrops(ctx, d, o.Firewall.Value, o.System.Value) })
 	}
-	part(&o.Certificates, func() ([]pki.Certificate, error) { return m.certificates(ctx, parts[2]) })
-	part(&o.Bindings, func() ([]rollout.Binding, error) { return bindings(parts[3]) })
-	o.Policy = rollout.Saw(winRMPolicy(parts[4]))
-	if len(parts[4]) > 0 {
+	part(&o.Certificates, func() ([]pki.Certificate, error) { return m.certificates(ctx, parts[inStore]) })
+	part(&o.Bindings, func() ([]rollout.Binding, error) { return bindings(parts[inBindings]) })
+	o.Policy = rollout.Saw(winRMPolicy(parts[inWinRMPolicy]))
+	if len(parts[inWinRMPolicy]) > 0 {
 		part(&o.PolicyValues, func() ([]rollout.PolicyValue, error) { return readWinners(ctx, d.session) })
 	}
 	text := string(res.Stdout)
-	o.Uses = rollout.Saw(uses(parts[6], parts[7], parts[8], text[strings.LastIndex(text, section):]))
-	part(&o.Image, func() (*rollout.BeforeImage, error) { return image(parts[5]) })
+	o.Uses = rollout.Saw(uses(parts[inSubscriptions], parts[inForwarding], parts[inNames], text[strings.LastIndex(text, section):]))
+	part(&o.Image, func() (*rollout.BeforeImage, error) { return image(parts[inOurs]) })
 	if taskErr != nil {
 		o.Undo = rollout.Unseen[rollout.Undo](taskErr.Error())
 		return
 	}
-	for _, k := range parts[5] {
-		if strings.EqualFold(k.path, `SOFTWARE\wavelock\undo`) {
+	for _, k := range parts[inOurs] {
+		if strings.EqualFold(k.path, undoKey) {
 			u = marked(u, k.text("armed"))
 		}
 	}
 	o.Undo = rollout.Saw(u)
 }
 
+// firewall reads the rules about our ports, and about WinRM's own where ours are others: those that the host had before
+// are rules about these.
 func (m *Machine) firewall(local, policy []regKey) rollout.Firewall {
 	f := rollout.Firewall{Profiles: profiles(local, policy)}
-	ours, n := rules(local, false, m.cfg.HTTPPort, m.cfg.HTTPSPort, 5985, 5986)
-	theirs, k := rules(policy, true, m.cfg.HTTPPort, m.cfg.HTTPSPort, 5985, 5986)
+	ours, n := rules(local, m.cfg.HTTPPort, m.cfg.HTTPSPort, 5985, 5986)
+	theirs, k := rules(policy, m.cfg.HTTPPort, m.cfg.HTTPSPort, 5985, 5986)
+	for i := range theirs {
+		theirs[i].Policy = true
+	}
 	f.Rules, f.Total = append(ours, theirs...), n+k
 	return f
 }
@@ -311,7 +329,7 @@ func winRMPolicy(keys []regKey) rollout.WinRMPolicy {
 
 func image(keys []regKey) (*rollout.BeforeImage, error) {
 	for _, k := range keys {
-		if v, ok := k.value("image"); ok && strings.EqualFold(k.path, `SOFTWARE\wavelock\before`) {
+		if v, ok := k.value("image"); ok && strings.EqualFold(k.path, beforeKey) {
 			var i rollout.BeforeImage
 			if err := json.Unmarshal([]byte(v.data), &i); err != nil {
 				return nil, fmt.Errorf("read the before-image on the host: %w", err)

@@ -9,17 +9,26 @@ import (
 	"wavelock/rollout"
 )
 
-// postureKeys are the registry keys of what only a report asks for, in the order of
-// the sections: PowerShell's policies and engines, the client's WinRM settings,
-// DCOM ([MS-DCOM] servers read EnableDCOM) and the lists of the shares, a value for each.
+// The sections of what only a report asks for, one for each registry key.
+const (
+	inPowerShellPolicy = iota
+	inPowerShell
+	inOldPowerShell
+	inClient
+	inClientPolicy
+	inDCOM
+	inShares
+)
+
+// postureKeys are the registry keys of what only a report asks for.
 var postureKeys = []string{
-	`HKLM\SOFTWARE\Policies\Microsoft\Windows\PowerShell`,
-	`HKLM\SOFTWARE\Microsoft\PowerShell\3\PowerShellEngine`,
-	`HKLM\SOFTWARE\Microsoft\PowerShell\1\PowerShellEngine`,
-	`HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Client`,
-	`HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM\Client`,
-	`HKLM\SOFTWARE\Microsoft\Ole`,
-	`HKLM\SYSTEM\CurrentControlSet\Services\LanmanServer\Shares\Security`,
+	inPowerShellPolicy: `HKLM\SOFTWARE\Policies\Microsoft\Windows\PowerShell`,
+	inPowerShell:       `HKLM\SOFTWARE\Microsoft\PowerShell\3\PowerShellEngine`,
+	inOldPowerShell:    `HKLM\SOFTWARE\Microsoft\PowerShell\1\PowerShellEngine`,
+	inClient:           `HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Client`,
+	inClientPolicy:     `HKLM\SOFTWARE\Policies\Microsoft\Windows\WinRM\Client`,
+	inDCOM:             `HKLM\SOFTWARE\Microsoft\Ole`, // [MS-DCOM] servers read EnableDCOM
+	inShares:           `HKLM\SYSTEM\CurrentControlSet\Services\LanmanServer\Shares\Security`,
 }
 
 // remoteUsersSID is the local group that may connect besides the administrators.
@@ -64,7 +73,7 @@ func (m *Machine) readPosture(ctx context.Context, d *door, parts [][]regKey, pr
 
 func posture(parts [][]regKey) rollout.Posture {
 	var p rollout.Posture
-	for _, k := range parts[0] {
+	for _, k := range parts[inPowerShellPolicy] {
 		switch {
 		case strings.EqualFold(k.last(), "ScriptBlockLogging"):
 			p.ScriptBlocks = flagOf(k, "EnableScriptBlockLogging")
@@ -78,13 +87,13 @@ func posture(parts [][]regKey) rollout.Posture {
 			p.Transcripts, p.TranscriptFolder = flagOf(k, "EnableTranscripting"), k.text("OutputDirectory")
 		}
 	}
-	p.PowerShell, p.OldPowerShell = firstText(parts[1], "PowerShellVersion"), firstText(parts[2], "PowerShellVersion")
-	p.TrustedHosts = firstText(parts[3], "trusted_hosts")
-	if list := firstText(parts[4], "TrustedHostsList"); list != "" {
+	p.PowerShell, p.OldPowerShell = firstText(parts[inPowerShell], "PowerShellVersion"), firstText(parts[inOldPowerShell], "PowerShellVersion")
+	p.TrustedHosts = firstText(parts[inClient], "trusted_hosts")
+	if list := firstText(parts[inClientPolicy], "TrustedHostsList"); list != "" {
 		p.TrustedHosts = list // a policy wins
 	}
-	p.DCOM = firstText(parts[5], "EnableDCOM")
-	p.Shares = sharesOf(parts[6])
+	p.DCOM = firstText(parts[inDCOM], "EnableDCOM")
+	p.Shares = sharesOf(parts[inShares])
 	return p
 }
 

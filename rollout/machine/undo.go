@@ -22,10 +22,13 @@ const (
 	enrollTask    = "enroll"
 	rehearsalTask = "rehearsal"
 
+	// LastTaskResult of a task without one, winerror.h: SCHED_S_TASK_RUNNING and SCHED_S_TASK_HAS_NOT_RUN.
 	taskRunning   = 0x41301
 	taskNotYetRun = 0x41303
-	taskDisabled  = "1" // State of MSFT_ScheduledTask
-	taskAtWork    = "4"
+
+	// State of MSFT_ScheduledTask.
+	taskDisabled = "1"
+	taskAtWork   = "4"
 )
 
 // action is an action of a task: an executable of the system and its arguments.
@@ -157,12 +160,9 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 		}
 		return rollout.Result{}, err
 	}
-	task := undoXML(step.Mark, step.UndoAfter, m.cfg.HTTPPort)
-	if step.Back != "" {
-		if pki.ParseThumbprint(string(step.Back)) != step.Back { // it becomes part of a command line
-			return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("%q is no thumbprint", step.Back))
-		}
-		task = rebindXML(step.Mark, step.UndoAfter, m.cfg.HTTPPort, m.cfg.HTTPSPort, step.Back, step.Kept)
+	task, err := m.undoText(step)
+	if err != nil {
+		return rollout.Result{}, err
 	}
 	if err := registerTask(ctx, d.session, undoTask, task); err != nil {
 		return rollout.Result{}, err
@@ -185,6 +185,17 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 		return rollout.Result{}, m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("read back: armed %v for %q, task %v, switched off %v", u.Armed, u.Mark, u.Task, u.Disabled))
 	}
 	return rollout.Result{Seen: &rollout.Observation{Undo: rollout.Saw(u)}}, nil
+}
+
+// undoText is the task of the undo: that of a renewal gives a certificate back, the other one HTTP.
+func (m *Machine) undoText(step rollout.Step) (string, error) {
+	if step.Back == "" {
+		return undoXML(step.Mark, step.UndoAfter, m.cfg.HTTPPort), nil
+	}
+	if pki.ParseThumbprint(string(step.Back)) != step.Back { // it becomes part of a command line
+		return "", m.fail(step.Kind, rollout.ReasonUndoNotArmed, fmt.Errorf("%q is no thumbprint", step.Back))
+	}
+	return rebindXML(step.Mark, step.UndoAfter, m.cfg.HTTPPort, m.cfg.HTTPSPort, step.Back, step.Kept), nil
 }
 
 // undoRests refuses to arm anew while an undo that has fired is at work: the last thing it does is to delete the task of

@@ -1,6 +1,7 @@
 package wsman
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,7 +18,7 @@ const (
 )
 
 // maxEnvelopeSize suits every Windows: the service's limit is 150 KiB on 2008 R2 and 500 KiB later.
-const maxEnvelopeSize = "153600"
+const maxEnvelopeSize = 150 << 10
 
 // envelope is a request of ours.
 type envelope struct {
@@ -47,7 +48,7 @@ func (e envelope) String() string {
 	w(`<w:ResourceURI s:mustUnderstand="true">`, escape(e.resource.URI), `</w:ResourceURI>`)
 	w(`<a:MessageID>`, escape(e.messageID), `</a:MessageID>`)
 	w(`<a:ReplyTo><a:Address s:mustUnderstand="true">http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:Address></a:ReplyTo>`)
-	w(`<w:MaxEnvelopeSize s:mustUnderstand="true">`, maxEnvelopeSize, `</w:MaxEnvelopeSize>`)
+	w(`<w:MaxEnvelopeSize s:mustUnderstand="true">`, strconv.Itoa(maxEnvelopeSize), `</w:MaxEnvelopeSize>`)
 	w(`<w:OperationTimeout>`, escape(e.timeout), `</w:OperationTimeout>`)
 	w(`<w:Locale s:mustUnderstand="false" xml:lang="`, escape(e.locale), `"/><m:DataLocale s:mustUnderstand="false" xml:lang="`, escape(e.locale), `"/>`)
 	w(`<m:SessionId s:mustUnderstand="false">`, escape(e.sessionID), `</m:SessionId>`)

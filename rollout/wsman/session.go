@@ -24,7 +24,7 @@ type Session struct {
 	cred credentials
 	shut bool
 
-	state    sync.Mutex
+	state    sync.Mutex           // guards what follows, up to local
 	tlsState *tls.ConnectionState // of the last connection
 	local    netip.AddrPort       // our end of it
 
@@ -180,6 +180,7 @@ func (s *Session) converse(ctx context.Context, r request) (*answer, error) {
 	return s.judge(r, a, err)
 }
 
+// worthRepeating reports whether what went wrong may have been the connection, and asking again does no harm.
 func (s *Session) worthRepeating(ctx context.Context, r request, a *answer, err error) bool {
 	if err == nil {
 		return a.status == 401 && s.cred.authorization == "" // the host forgot the connection's logon

@@ -21,7 +21,7 @@ const (
 	maxOutput = 4
 	// maxIdleReceives is how many answers without news in a row a host may give; an honest one waits before it answers.
 	maxIdleReceives = 200
-	stdinChunk      = 60_000 // bytes; in base64 they fit an envelope of 150 KiB
+	stdinChunk      = 60_000 // bytes; in base64 they fit an envelope of maxEnvelopeSize
 	cleanUpTimeout  = 5 * time.Second
 )
 
@@ -217,7 +217,7 @@ func (c *command) terminate(ctx context.Context) {
 }
 
 func (s *Session) parameters() *winrm.Parameters {
-	return winrm.NewParameters(s.target.operationTimeout(), s.target.Locale, 153600)
+	return winrm.NewParameters(s.target.operationTimeout(), s.target.Locale, maxEnvelopeSize)
 }
 
 // doShell sends a message of the winrm library. Its answer is read by our own parser: the library's make a second tree of
