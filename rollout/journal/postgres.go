@@ -221,8 +221,17 @@ func (p *postgresDB) keepOwning(ctx context.Context, conn *pgx.Conn) {
 		}
 	}
 	if conn != nil {
-		_ = conn.Close(context.WithoutCancel(ctx)) // the server drops the lock with the session
+		letGo(ctx, conn)
 	}
+}
+
+// letGo gives a session's locks back before it ends. The server drops them with the session, too, but that may be after
+// whoever comes next has asked for them.
+func letGo(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock_all()") // a connection that is lost has no locks
+	_ = conn.Close(ctx)
 }
 
 // takeUp leaves the jobs of others alone: they may be at work. See Orphans.

@@ -232,6 +232,21 @@ func TestOrphansAreTheActionsOfTheDead(t *testing.T) {
 	}
 }
 
+// TestTheCoordinatorsLockIsFreeAtOnce: who comes next finds it free, after the command that has made the tables and after one that has run.
+func TestTheCoordinatorsLockIsFreeAtOnce(t *testing.T) {
+	t.Parallel()
+	address := onPostgres(t)
+	one, two := openAt(t, address), openAt(t, address)
+	for i := range 600 {
+		release, err := one.Own(t.Context())
+		if err != nil {
+			t.Fatalf("after %d times: %v", i, err)
+		}
+		release()
+		one, two = two, one
+	}
+}
+
 // TestServerThatRestarts: what is asked meanwhile fails with an error of the kind that passes, and the same journal goes on.
 func TestServerThatRestarts(t *testing.T) {
 	t.Parallel()

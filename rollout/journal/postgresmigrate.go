@@ -28,7 +28,7 @@ func (p *postgresDB) migrate(ctx context.Context) error {
 	if err != nil {
 		return &WriteError{Op: "migrate the journal " + p.cfg.Path, Err: err}
 	}
-	defer lock.Close(context.WithoutCancel(ctx)) // and with it the lock
+	defer letGo(ctx, lock)
 	if err := p.awaitLock(ctx, lock); err != nil {
 		return err
 	}
