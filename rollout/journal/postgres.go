@@ -206,7 +206,7 @@ func (p *postgresDB) lockOwner(ctx context.Context) (*pgx.Conn, error) {
 func (p *postgresDB) keepOwning(ctx context.Context, conn *pgx.Conn) {
 	const look = 2 * time.Second
 	for ctx.Err() == nil {
-		if conn == nil || conn.Ping(ctx) != nil {
+		if conn == nil || !alive(ctx, conn) {
 			if conn != nil {
 				_ = conn.Close(context.WithoutCancel(ctx)) // it is lost
 			}
@@ -223,6 +223,13 @@ func (p *postgresDB) keepOwning(ctx context.Context, conn *pgx.Conn) {
 	if conn != nil {
 		letGo(ctx, conn)
 	}
+}
+
+// alive asks the server, and is not broken off: that would end the connection before the lock is given back.
+func alive(ctx context.Context, conn *pgx.Conn) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return conn.Ping(ctx) == nil
 }
 
 // letGo gives a session's locks back before it ends. The server drops them with the session, too, but that may be after
