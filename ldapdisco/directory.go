@@ -18,7 +18,7 @@ type Directory struct {
 	servers []server
 	root    rootDSE
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards now and closed
 	now    *link
 	closed bool
 	moving sync.Mutex // held while another server is connected
@@ -110,6 +110,20 @@ func (d *Directory) all(ctx context.Context, q query) ([]entry, error) {
 	return found, nil
 }
 
+// whole is all, with every value of every attribute.
+func (d *Directory) whole(ctx context.Context, q query) ([]entry, error) {
+	found, err := d.all(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range found {
+		if err := d.complete(ctx, q.op, e); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
 // pages gives the result page by page, in memory one at a time. Only a page with the server's word that it is the last
 // ends it well. Where the server is lost on the way, the list is begun again at the next one, since a cookie and an order are
 // one server's own; what was given already is left out.
@@ -120,22 +134,21 @@ func (d *Directory) pages(ctx context.Context, q query) iter.Seq2[[]entry, error
 		}
 		for moves := 0; ; moves++ {
 			l := d.link()
-			err, more := l.list(ctx, q, func(page []entry) bool {
+			more, err := l.list(ctx, q, func(page []entry) bool {
 				page = q.given.without(page)
 				return len(page) == 0 || yield(page, nil)
 			})
 			if err == nil || !more {
 				return
 			}
-			if d.mayMove(ctx, err, moves) {
-				if lost := d.move(ctx, l, err); lost == nil {
-					continue
-				} else {
-					err = lost
-				}
+			if !d.mayMove(ctx, err, moves) {
+				yield(nil, err)
+				return
 			}
-			yield(nil, err)
-			return
+			if lost := d.move(ctx, l, err); lost != nil {
+				yield(nil, lost)
+				return
+			}
 		}
 	}
 }

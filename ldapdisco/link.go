@@ -61,7 +61,7 @@ var (
 )
 
 // list gives the pages of one search. More is false when the consumer wants no more.
-func (l *link) list(ctx context.Context, q query, give func([]entry) bool) (err error, more bool) {
+func (l *link) list(ctx context.Context, q query, give func([]entry) bool) (more bool, err error) {
 	paging := ldap.NewControlPaging(l.cfg.PageSize)
 	for n, empty := 1, 0; ; n++ {
 		r, err := l.request(ctx, q.request(paging))
@@ -75,13 +75,13 @@ func (l *link) list(ctx context.Context, q query, give func([]entry) bool) (err 
 			err = errEndless
 		}
 		if err != nil {
-			return failed(l.server.url, fmt.Sprintf("%s, page %d", q.op, n), err), true
+			return true, failed(l.server.url, fmt.Sprintf("%s, page %d", q.op, n), err)
 		}
 		if !give(r.entries) {
-			return nil, false
+			return false, nil
 		}
 		if len(paging.Cookie) == 0 {
-			return nil, true
+			return true, nil
 		}
 	}
 }

@@ -22,14 +22,11 @@ const principalFilter = "(|(servicePrincipalName=HTTP/*)(&(|(servicePrincipalNam
 func (d *Directory) Principals(ctx context.Context) (Principals, error) {
 	q := query{op: "list the HTTP service principals", base: d.root.base, scope: ldap.ScopeWholeSubtree, filter: principalFilter, attrs: []string{"servicePrincipalName"}}
 	p := Principals{map[string][]string{}}
-	found, err := d.all(ctx, q)
+	found, err := d.whole(ctx, q)
 	if err != nil {
 		return p, err
 	}
 	for _, e := range found {
-		if err := d.complete(ctx, q.op, e); err != nil {
-			return p, err
-		}
 		for _, spn := range e.texts("servicePrincipalName") {
 			p.add(spn, clean(e.DN))
 		}

@@ -77,15 +77,12 @@ func (d *Directory) underServices(name string) string {
 func (d *Directory) Authorities(ctx context.Context) ([]Authority, error) {
 	q := query{op: "list the CAs", base: d.underServices("CN=Enrollment Services"), scope: ldap.ScopeSingleLevel, filter: "(objectClass=pKIEnrollmentService)",
 		attrs: []string{"cn", "dNSHostName", "certificateTemplates", "cACertificate", "msPKI-Enrollment-Servers", "flags", "nTSecurityDescriptor"}, sd: true}
-	found, err := d.all(ctx, q)
+	found, err := d.whole(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	var all []Authority
 	for _, e := range found {
-		if err := d.complete(ctx, q.op, e); err != nil {
-			return nil, err
-		}
 		all = append(all, Authority{Name: e.text("cn"), DN: clean(e.DN), DNSHostName: e.text("dNSHostName"), Templates: e.texts("certificateTemplates"),
 			Certificates: published(e), EnrollmentServers: e.texts("msPKI-Enrollment-Servers"), Flags: e.flags("flags"), SecurityDescriptor: e.bytes("nTSecurityDescriptor")})
 	}
@@ -148,15 +145,12 @@ var templateAttributes = []string{
 func (d *Directory) Templates(ctx context.Context) ([]Template, error) {
 	q := query{op: "list the templates", base: d.underServices("CN=Certificate Templates"), scope: ldap.ScopeSingleLevel,
 		filter: "(objectClass=pKICertificateTemplate)", attrs: templateAttributes, sd: true}
-	found, err := d.all(ctx, q)
+	found, err := d.whole(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	var all []Template
 	for _, e := range found {
-		if err := d.complete(ctx, q.op, e); err != nil {
-			return nil, err
-		}
 		all = append(all, newTemplate(e))
 	}
 	slices.SortFunc(all, func(a, b Template) int { return strings.Compare(a.Name, b.Name) })

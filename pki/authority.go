@@ -93,9 +93,7 @@ var authorityChecks = []authorityCheck{
 		return "its certificate is valid until " + utc(c.current.NotAfter), !c.now.After(c.current.NotAfter) && c.current.NotAfter.Sub(c.now) < expiresSoon
 	})},
 	{"ca-cuts-validity", Info, certified(cutsValidity)},
-	{"ca-untrusted", Blocker, certified(func(c authorityCase) (string, bool) {
-		return c.chain()
-	})},
+	{"ca-untrusted", Blocker, certified(authorityCase.chain)},
 	{"ca-not-in-ntauth", Warning, certified(func(c authorityCase) (string, bool) {
 		is := slices.ContainsFunc(c.forest.NTAuth, func(der []byte) bool { return bytes.Equal(der, c.current.Raw) })
 		return "its certificate is not among NTAuthCertificates", !is
@@ -110,7 +108,7 @@ var authorityChecks = []authorityCheck{
 	{"ca-weak-key", Warning, certified(weakAuthority)},
 	{"ca-revoked", Blocker, func(c authorityCase) (string, bool) { return unsure(c.Doubt, true) }},
 	{"ca-revocation-unknown", Warning, func(c authorityCase) (string, bool) { return unsure(c.Doubt, false) }},
-	{"ca-list-stale", Warning, certified(func(c authorityCase) (string, bool) { return c.judgeLists() })},
+	{"ca-list-stale", Warning, certified(authorityCase.judgeLists)},
 	{"esc8", Blocker, func(c authorityCase) (string, bool) {
 		plain := slices.DeleteFunc(slices.Concat(c.Web, c.services()), func(u string) bool { return !strings.HasPrefix(strings.ToLower(u), "http:") })
 		return "who relays a logon to it gets a certificate in that name: " + strings.Join(plain, ", "), len(plain) > 0

@@ -10,7 +10,7 @@ import (
 
 // announcer has the people in front of a campaign hear what it warns of: where its lines go changes when the bars appear.
 type announcer struct {
-	mu sync.Mutex
+	mu sync.Mutex // guards to
 	to func(line string)
 }
 

@@ -210,7 +210,7 @@ func inspect(ctx context.Context, fleet *machine.Fleet, h rollout.Host, limit ti
 // logonGuard stops a run in which the credentials are wrong everywhere, before
 // the account is locked: three refusals before the first success.
 type logonGuard struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	refused int
 	proven  bool
 }

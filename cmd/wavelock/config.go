@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -286,6 +287,18 @@ func unwrapPath(err error) error {
 	return err
 }
 
+// credentialsOf names the credentials of a kind, in the order of the alphabet.
+func (c Config) credentialsOf(kind string) []string {
+	var names []string
+	for name, cr := range c.Credentials {
+		if cr.Kind == kind {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // path is a path of the file, made absolute.
 func (c Config) path(p string) string {
 	if p == "" || filepath.IsAbs(p) {
@@ -309,8 +322,8 @@ func (c Config) validate() error {
 		bad(err != nil, "resolver: %q is not like 192.0.2.53:53", c.Resolver)
 	}
 	c.Directory.validate(c, bad)
-	for name, cr := range c.Credentials {
-		if err := cr.validate(); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(c.Credentials)) {
+		if err := c.Credentials[name].validate(); err != nil {
 			errs = append(errs, fmt.Errorf("credentials.%s: %w", name, err))
 		}
 	}

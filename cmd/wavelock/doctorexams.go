@@ -111,22 +111,16 @@ func (c *clinic) kerberos(ctx context.Context) checkup {
 	if err != nil {
 		return failOf(err)
 	}
-	var tried []string
-	for name, cr := range c.cfg.Credentials {
-		if cr.Kind != "kerberos" {
-			continue
-		}
-		tried = append(tried, name)
+	names := c.cfg.credentialsOf("kerberos")
+	for _, name := range names {
 		if err := c.ticket(ctx, name, u.Hostname()); err != nil {
-			r := failOf(fmt.Errorf("credential %q: %w", name, err))
-			return r
+			return failOf(fmt.Errorf("credential %q: %w", name, err))
 		}
 	}
-	slices.Sort(tried)
-	if len(tried) == 0 {
+	if len(names) == 0 {
 		return warn("use kind: kerberos where you can; NTLM does not prove the server without TLS, and members of Protected Users cannot use it", "no credential uses Kerberos")
 	}
-	return ok("tickets for %s", strings.Join(tried, ", "))
+	return ok("tickets for %s", strings.Join(names, ", "))
 }
 
 func (c *clinic) ticket(ctx context.Context, name, host string) error {
@@ -147,15 +141,8 @@ func (c *clinic) ticket(ctx context.Context, name, host string) error {
 
 // certificates reads each credential of that kind, and looks whether it can still be used.
 func (c *clinic) certificates(context.Context) checkup {
-	var names []string
-	for name, cr := range c.cfg.Credentials {
-		if cr.Kind == "certificate" {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
 	var fit []string
-	for _, name := range names {
+	for _, name := range c.cfg.credentialsOf("certificate") {
 		login, err := c.a.login(c.cfg, name)
 		if err != nil {
 			return failOf(err)

@@ -129,18 +129,24 @@ func (o initOptions) readable() error {
 	return nil
 }
 
+// missing is a value that a flag may give, and how it is asked for otherwise.
+type missing struct {
+	to          *string
+	flag, text  string
+	guess       string
+	needed      bool
+	unnecessary bool // other flags say enough
+	file        bool // the answer names one
+}
+
 // inquire asks for what the flags do not say.
 func (a *app) inquire(o *initOptions) error {
-	questions := []struct {
-		to            *string
-		flag, text    string
-		guess         string
-		needed, given bool
-	}{
-		{&o.Domain, "--domain", "DNS name of the domain", ownDomain(), true, false},
-		{&o.User, "--user", `account, as CORP\name or name@corp.example`, "", o.CCache == "", o.Kind == "windows"},
-		{&o.PasswordFile, "--password-file", "name of a file with its password (empty: you are asked)", "", false,
-			o.PasswordEnv != "" || o.Keytab != "" || o.CCache != "" || o.Kind == "windows"},
+	windows := o.Kind == "windows"
+	questions := []missing{
+		{to: &o.Domain, flag: "--domain", text: "DNS name of the domain", guess: ownDomain(), needed: true},
+		{to: &o.User, flag: "--user", text: `account, as CORP\name or name@corp.example`, needed: o.CCache == "", unnecessary: windows},
+		{to: &o.PasswordFile, flag: "--password-file", text: "name of a file with its password (empty: you are asked)", file: true,
+			unnecessary: o.PasswordEnv != "" || o.Keytab != "" || o.CCache != "" || windows},
 	}
 	f, ok := a.in.(*os.File)
 	asking := ok && term.IsTerminal(int(f.Fd()))
@@ -149,7 +155,7 @@ func (a *app) inquire(o *initOptions) error {
 		fmt.Fprintln(a.err, "An empty answer takes what is in brackets. Ctrl-C leaves; nothing is written yet.")
 	}
 	for _, q := range questions {
-		if *q.to != "" || q.given {
+		if *q.to != "" || q.unnecessary {
 			continue
 		}
 		if !asking {
@@ -161,22 +167,30 @@ func (a *app) inquire(o *initOptions) error {
 		if q.to == &o.User {
 			q.guess = o.ownAccount() // the domain is known by now
 		}
-		for done := false; !done; {
-			answer, err := question(a.err, in, q.text, q.guess)
-			if err != nil {
-				return err
-			}
-			switch {
-			case q.needed && answer == "":
-				fmt.Fprintln(a.err, "this one is needed")
-			case q.to == &o.PasswordFile && answer != "" && !exists(answer): // it may be the password itself: it is not repeated
-				fmt.Fprintln(a.err, "there is no such file; leave it empty to be asked when it is needed")
-			default:
-				*q.to, done = answer, true
-			}
+		if err := q.ask(a.err, in); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// ask asks until there is an answer that can be used.
+func (q missing) ask(w io.Writer, in *bufio.Reader) error {
+	for {
+		answer, err := question(w, in, q.text, q.guess)
+		if err != nil {
+			return err
+		}
+		switch {
+		case q.needed && answer == "":
+			fmt.Fprintln(w, "this one is needed")
+		case q.file && answer != "" && !exists(answer): // it may be the password itself: it is not repeated
+			fmt.Fprintln(w, "there is no such file; leave it empty to be asked when it is needed")
+		default:
+			*q.to = answer
+			return nil
+		}
+	}
 }
 
 func question(w io.Writer, in *bufio.Reader, text, guess string) (string, error) {

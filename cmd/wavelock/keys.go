@@ -59,7 +59,7 @@ func (k keyboard) listen(ctx context.Context) (stop func()) {
 var lent lentTerminal
 
 type lentTerminal struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows
 	back   func()
 	asking bool // a person is waited for
 	left   bool // a signal has come

@@ -94,22 +94,32 @@ type probed struct {
 // surroundings are the configuration and the roots: from the configuration and the
 // directory, or from the flags alone.
 func (a *app) surroundings(ctx context.Context, o probeOptions) (Config, [][]byte, error) {
-	if o.CAFile == "" {
-		cfg, err := loadConfig(a.config)
+	if o.CAFile != "" {
+		cfg, err := o.config()
 		if err != nil {
 			return cfg, nil, err
 		}
-		d, err := a.openDirectory(ctx, cfg)
-		if err != nil {
-			return cfg, nil, err
-		}
-		defer d.Close()
-		roots, err := d.Roots(ctx)
-		if err != nil {
-			return cfg, nil, directoryError(err)
-		}
-		return cfg, roots.Trusted(), nil
+		roots, err := rootsIn(o.CAFile)
+		return cfg, roots, err
 	}
+	cfg, err := loadConfig(a.config)
+	if err != nil {
+		return cfg, nil, err
+	}
+	d, err := a.openDirectory(ctx, cfg)
+	if err != nil {
+		return cfg, nil, err
+	}
+	defer d.Close()
+	roots, err := d.Roots(ctx)
+	if err != nil {
+		return cfg, nil, directoryError(err)
+	}
+	return cfg, roots.Trusted(), nil
+}
+
+// config is what the flags say of the network and of who asks.
+func (o probeOptions) config() (Config, error) {
 	cfg := defaultConfig()
 	cfg.Resolver = o.Resolver
 	cr := Credential{Kind: "windows"}
@@ -118,27 +128,28 @@ func (a *app) surroundings(ctx context.Context, o probeOptions) (Config, [][]byt
 	}
 	cfg.Credentials = map[string]Credential{hostsCredential: cr}
 	if err := cr.validate(); err != nil {
-		return cfg, nil, failWith(exitUsage, `name an account with --user 'CORP\name'`, "%w", err)
+		return cfg, failWith(exitUsage, `name an account with --user 'CORP\name'`, "%w", err)
 	}
-	b, err := os.ReadFile(o.CAFile)
+	return cfg, nil
+}
+
+// rootsIn are the certificates of a PEM file, in DER.
+func rootsIn(file string) ([][]byte, error) {
+	const hint = "--ca-file has to be a PEM file with the enterprise roots"
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return cfg, nil, failWith(exitUsage, "--ca-file has to be a PEM file with the enterprise roots", "read the roots %s: %w", o.CAFile, unwrapPath(err))
+		return nil, failWith(exitUsage, hint, "read the roots %s: %w", file, unwrapPath(err))
 	}
 	var roots [][]byte
-	for {
-		block, rest := pem.Decode(b)
-		if block == nil {
-			break
-		}
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
 			roots = append(roots, block.Bytes)
 		}
-		b = rest
 	}
 	if len(roots) == 0 {
-		return cfg, nil, failWith(exitUsage, "--ca-file has to be a PEM file with the enterprise roots", "there is no certificate in %s", o.CAFile)
+		return nil, failWith(exitUsage, hint, "there is no certificate in %s", file)
 	}
-	return cfg, roots, nil
+	return roots, nil
 }
 
 func (a *app) probe(ctx context.Context, names []string, o probeOptions) error {

@@ -19,7 +19,7 @@ type progress struct {
 	waves int   // of the plan; hosts that waited come after them
 	since int64 // events up to this one are history
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows
 	pace  pace
 	keys  string   // what can be pressed
 	drawn []int    // columns of each row that is drawn, to be erased before the next drawing
@@ -189,7 +189,7 @@ type ticker struct {
 	word  string
 	total int
 
-	mu sync.Mutex
+	mu sync.Mutex // guards n
 	n  int
 }
 

@@ -57,7 +57,7 @@ type Server struct {
 	// Searches, Binds and Entries count what was asked and given.
 	Searches, Binds, Entries atomic.Int64
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards conns and closed
 	conns   map[net.Conn]struct{}
 	closed  bool
 	serving sync.WaitGroup

@@ -8,7 +8,7 @@ import (
 
 // store is the entries in the order in which they were added.
 type store struct {
-	mu     sync.RWMutex
+	mu     sync.RWMutex // guards what follows, up to groups
 	slots  []slot
 	index  map[uint64]int32    // by hash of the normal name
 	groups map[string][]string // distinguished names of the groups of a member, by its normal name

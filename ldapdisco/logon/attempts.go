@@ -58,7 +58,7 @@ func Try(ctx context.Context, l Login) (report func(Verdict), err error) {
 
 // attempts counts how a password fares over all hosts.
 type attempts struct {
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows
 	proved   bool
 	refused  int           // in a row
 	underway int           // shown, and no verdict yet

@@ -53,7 +53,7 @@ type KerberosLogin struct {
 	first   chan struct{} // one slot: the right to log on
 	refused error         // the KDC's verdict on the account; guarded by first
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards closed: nothing joins busy after it
 	closed bool
 	busy   sync.WaitGroup
 }

@@ -66,7 +66,7 @@ type Answer struct {
 type Client struct {
 	cfg Config
 
-	mu    sync.Mutex
+	mu    sync.Mutex               // guards slots
 	slots map[string]chan struct{} // by CA
 }
 

@@ -43,7 +43,7 @@ type dialer struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	host string
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards conns
 	conns []*limited
 }
 
@@ -107,7 +107,7 @@ func (d *dialer) explain(err error) error {
 type limited struct {
 	net.Conn
 
-	mu   sync.Mutex
+	mu   sync.Mutex // guards what follows: the library reads in a goroutine of its own
 	left int
 	err  error
 }

@@ -19,7 +19,7 @@ type CA struct {
 	root, issuing authority
 	others        [2]authority // a root and an issuing CA of somebody else
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	faults  map[faultOf]bool
 	serial  uint32
 	nextID  int

@@ -26,7 +26,7 @@ type KeyPool struct {
 	kind KeyKind
 	most int
 
-	mu   sync.Mutex
+	mu   sync.Mutex // guards what follows
 	keys []crypto.Signer
 	next int
 }

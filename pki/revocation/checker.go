@@ -35,7 +35,7 @@ type Checker struct {
 	cfg    Config
 	flight singleflight.Group
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows
 	kept  map[string]kept
 	asked int // requests that were sent
 }

@@ -17,7 +17,7 @@ type Teller struct {
 	plan  string // hash
 	log   *slog.Logger
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards closed and lost, and keeps queue from being closed while it is sent to
 	closed bool
 	lost   int
 	queue  chan Message

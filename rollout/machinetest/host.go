@@ -61,7 +61,7 @@ type Config struct {
 	LogShell     bool   // policies log what PowerShell does
 	Transcripts  string // and write it here; \\logs.corp.example\transcripts$ when empty
 	TrustedHosts string // of the computer as a client
-	MaxEnvelop   int    // MaxEnvelopeSizekb of the service, in bytes; 512000 when 0
+	MaxEnvelope  int    // MaxEnvelopeSizekb of the service, in bytes; 512000 when 0
 	Log          *slog.Logger
 }
 
@@ -72,7 +72,7 @@ type Host struct {
 	requests atomic.Int64
 	writes   atomic.Int64
 
-	mu         sync.Mutex
+	mu         sync.Mutex // guards what follows
 	reg        Registry
 	faults     []Fault
 	doors      map[string]*door // by transport
@@ -114,7 +114,7 @@ const (
 // over HTTP, 400 firewall rules, 8 certificates and 200 services.
 func New(cfg Config) *Host {
 	cfg.HTTPPort, cfg.HTTPSPort = cmp.Or(cfg.HTTPPort, 5985), cmp.Or(cfg.HTTPSPort, 5986)
-	cfg.MaxEnvelop = cmp.Or(cfg.MaxEnvelop, 512000)
+	cfg.MaxEnvelope = cmp.Or(cfg.MaxEnvelope, 512000)
 	switch {
 	case cfg.Release.Name == "" && cfg.Product == 1:
 		cfg.Release = releaseNamed("Windows 11")

@@ -32,7 +32,7 @@ type session struct {
 	transport string
 	conn      net.Conn
 
-	mu     sync.Mutex
+	mu     sync.Mutex // held by the request that is served
 	accept *logontest.Conn
 	basic  string          // the account, when it came by Basic or by certificate
 	gone   <-chan struct{} // closed when nobody waits for the answer any more

@@ -171,7 +171,7 @@ func TestRequestsThatWindowsRefuses(t *testing.T) {
 // A computer answers no more than the smaller of both sides' MaxEnvelopeSize.
 func TestEnvelopesKeepTheirSize(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, func(c *Config) { c.MaxEnvelop = 100_000 })
+	h := newHost(t, func(c *Config) { c.MaxEnvelope = 100_000 })
 	c := client{t: t, h: h}
 	for _, most := range []int{20_000, 60_000, 400_000} {
 		c.envelope = most

@@ -97,7 +97,7 @@ func (h *Host) effective(i item) (value string, policy bool) {
 		}
 	}
 	if i.name == "MaxEnvelopeSizekb" {
-		return strconv.Itoa(h.cfg.MaxEnvelop / 1024), false
+		return strconv.Itoa(h.cfg.MaxEnvelope / 1024), false
 	}
 	return i.def, false
 }

@@ -133,7 +133,7 @@ func (h *Host) execute(c *call) answer {
 
 func (h *Host) readCall(s *session, header, body *node) *call {
 	c := &call{action: header.text("Action"), resource: header.text("ResourceURI"), messageID: header.text("MessageID"),
-		selectors: map[string]string{}, envelope: h.cfg.MaxEnvelop, timeout: time.Minute, body: body, session: s}
+		selectors: map[string]string{}, envelope: h.cfg.MaxEnvelope, timeout: time.Minute, body: body, session: s}
 	if d, ok := parseISO(header.text("OperationTimeout")); ok && d > 0 {
 		c.timeout = min(d, c.timeout) // MaxTimeoutms
 	}

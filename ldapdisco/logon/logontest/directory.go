@@ -15,7 +15,7 @@ import (
 type Directory struct {
 	netBIOS, dns string
 
-	mu       sync.RWMutex
+	mu       sync.RWMutex       // guards accounts
 	accounts map[string]account // by lower-case user name
 }
 

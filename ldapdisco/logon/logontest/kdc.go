@@ -33,7 +33,7 @@ type KDC struct {
 
 	ASRequests, TGSRequests, Refusals atomic.Int64
 
-	mu       sync.RWMutex
+	mu       sync.RWMutex       // guards services and tgs
 	services map[string]service // by lower-case SPN
 	tgs      *keytab.Keytab
 

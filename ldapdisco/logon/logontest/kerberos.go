@@ -237,7 +237,7 @@ func (k *kerberos) layer() bool { return k.asked&(16|32) != 0 }
 
 // replayCache remembers authenticators for as long as they could be replayed.
 type replayCache struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards made
 	made map[[16]byte]time.Time
 }
 
