@@ -100,26 +100,21 @@ func reading(id rollout.CampaignID, err error) error {
 // Campaigns lists all, the oldest first.
 func (j *Journal) Campaigns(ctx context.Context) ([]Campaign, error) {
 	fail := func(err error) ([]Campaign, error) { return nil, &ReadError{"list the campaigns", err} }
-	rows, err := j.read.QueryContext(ctx, "SELECT id, hash, created, hosts, last, seq FROM campaign ORDER BY created, id")
-	if err != nil {
-		return fail(err)
-	}
-	defer rows.Close()
 	var list []Campaign
 	at := map[rollout.CampaignID]int{}
-	for rows.Next() {
+	err := each(ctx, j.read, "SELECT id, hash, created, hosts, last, seq FROM campaign ORDER BY created, id", nil, func(r row) error {
 		c := Campaign{Outcomes: map[rollout.Outcome]int{}}
 		var created string
-		if err := rows.Scan(&c.ID, &c.Hash, &created, &c.Hosts, &c.Last, &c.Seq); err != nil {
-			return fail(err)
+		if err := r.Scan(&c.ID, &c.Hash, &created, &c.Hosts, &c.Last, &c.Seq); err != nil {
+			return err
 		}
-		if c.Created, err = time.Parse(time.RFC3339Nano, created); err != nil {
-			return fail(err)
-		}
+		var err error
+		c.Created, err = time.Parse(time.RFC3339Nano, created)
 		at[c.ID] = len(list)
 		list = append(list, c)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return fail(err)
 	}
 	err = j.tally(ctx, func(id rollout.CampaignID, o rollout.Outcome, running bool, n int) {
@@ -140,20 +135,14 @@ func (j *Journal) Campaigns(ctx context.Context) ([]Campaign, error) {
 
 // CampaignIDs are the names of all, the oldest first.
 func (j *Journal) CampaignIDs(ctx context.Context) ([]rollout.CampaignID, error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT id FROM campaign ORDER BY created, id")
-	if err != nil {
-		return nil, &ReadError{"list the campaigns", err}
-	}
-	defer rows.Close()
 	var ids []rollout.CampaignID
-	for rows.Next() {
+	err := each(ctx, j.read, "SELECT id FROM campaign ORDER BY created, id", nil, func(r row) error {
 		var id rollout.CampaignID
-		if err := rows.Scan(&id); err != nil {
-			return nil, &ReadError{"list the campaigns", err}
-		}
+		err := r.Scan(&id)
 		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, &ReadError{"list the campaigns", err}
 	}
 	return ids, nil
@@ -161,22 +150,17 @@ func (j *Journal) CampaignIDs(ctx context.Context) ([]rollout.CampaignID, error)
 
 // tally counts hosts by how their last action ended. It needs nothing but an index.
 func (j *Journal) tally(ctx context.Context, count func(id rollout.CampaignID, o rollout.Outcome, running bool, n int)) error {
-	rows, err := j.read.QueryContext(ctx, "SELECT campaign, outcome, running <> '', count(*) FROM host_run GROUP BY campaign, outcome, running")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	return each(ctx, j.read, "SELECT campaign, outcome, running <> '', count(*) FROM host_run GROUP BY campaign, outcome, running", nil, func(r row) error {
 		var id rollout.CampaignID
 		var o rollout.Outcome
 		var running bool
 		var n int
-		if err := rows.Scan(&id, &o, &running, &n); err != nil {
+		if err := r.Scan(&id, &o, &running, &n); err != nil {
 			return err
 		}
 		count(id, o, running, n)
-	}
-	return rows.Err()
+		return nil
+	})
 }
 
 // Image is the before-image that a campaign kept of a host; nil when there is none.

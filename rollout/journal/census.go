@@ -93,24 +93,27 @@ func censuses(ctx context.Context, tx transaction, looks []rollout.Observation) 
 	for i, o := range looks {
 		ids[i] = string(o.Host)
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT host, body FROM census WHERE host IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
-	if err != nil {
+	if err := eachCensus(ctx, tx, " WHERE host IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids, known); err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	for rows.Next() {
+	return known, nil
+}
+
+// eachCensus reads the censuses that fit the condition into known.
+func eachCensus(ctx context.Context, q querier, where string, args []any, known map[rollout.HostID]rollout.Census) error {
+	return each(ctx, q, "SELECT host, body FROM census"+where, args, func(r row) error {
 		var host rollout.HostID
 		var body []byte
-		if err := rows.Scan(&host, &body); err != nil {
-			return nil, err
+		if err := r.Scan(&host, &body); err != nil {
+			return err
 		}
 		var c rollout.Census
 		if err := json.Unmarshal(body, &c); err != nil {
-			return nil, fmt.Errorf("the census of %s: %w", host, err)
+			return fmt.Errorf("the census of %s: %w", host, err)
 		}
 		known[host] = c
-	}
-	return known, rows.Err()
+		return nil
+	})
 }
 
 // Census is who was seen at the host's ports. A host that was never sampled has a
@@ -156,25 +159,8 @@ func (r Record) withCensus(c rollout.Census) Record {
 
 // Censuses are those of all hosts that were sampled.
 func (j *Journal) Censuses(ctx context.Context) (map[rollout.HostID]rollout.Census, error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT host, body FROM census")
-	if err != nil {
-		return nil, &ReadError{"read the censuses", err}
-	}
-	defer rows.Close()
 	all := map[rollout.HostID]rollout.Census{}
-	for rows.Next() {
-		var host rollout.HostID
-		var body []byte
-		var c rollout.Census
-		if err = rows.Scan(&host, &body); err == nil {
-			err = json.Unmarshal(body, &c)
-		}
-		if err != nil {
-			return nil, &ReadError{fmt.Sprintf("read the census of %s", host), err}
-		}
-		all[host] = c
-	}
-	if err := rows.Err(); err != nil {
+	if err := eachCensus(ctx, j.read, "", nil, all); err != nil {
 		return nil, &ReadError{"read the censuses", err}
 	}
 	return all, nil

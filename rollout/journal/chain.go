@@ -176,20 +176,18 @@ func (j *Journal) HostEvents(ctx context.Context, id rollout.CampaignID, host ro
 }
 
 func (j *Journal) linksOf(ctx context.Context, id rollout.CampaignID, host rollout.HostID) ([]link, error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT seq, host, body FROM event WHERE campaign = ? AND host = ? AND host <> '' ORDER BY seq", string(id), string(host))
+	const query = "SELECT seq, host, body FROM event WHERE campaign = ? AND host = ? AND host <> '' ORDER BY seq"
+	var links []link
+	err := each(ctx, j.read, query, []any{string(id), string(host)}, func(r row) error {
+		l := link{campaign: id}
+		err := r.Scan(&l.seq, &l.host, &l.body)
+		links = append(links, l)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var links []link
-	for rows.Next() {
-		l := link{campaign: id}
-		if err := rows.Scan(&l.seq, &l.host, &l.body); err != nil {
-			return nil, err
-		}
-		links = append(links, l)
-	}
-	return links, rows.Err()
+	return links, nil
 }
 
 // Verify walks the whole chain and answers *ChainError for the first event that is

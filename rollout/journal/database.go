@@ -37,6 +37,24 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
+// row is one row of an answer.
+type row interface{ Scan(to ...any) error }
+
+// each hands every row of a query's answer to take, until take answers an error.
+func each(ctx context.Context, q querier, query string, args []any, take func(row) error) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := take(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // transaction is what is written at once. Jobs that are enqueued in it are there when it is.
 type transaction struct {
 	querier

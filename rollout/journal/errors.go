@@ -58,9 +58,6 @@ func (e *ReadError) Hint() string {
 	return "try again; if it stays, wavelock journal verify says whether the database is damaged"
 }
 
-// Passes tells whether waiting helps, as for a server that restarts.
-func (e *ReadError) Passes() bool { return lost(e.Err) }
-
 func knownTrouble(err error) (what, hint string, known bool) {
 	t, known := ofSQLite(err)
 	if !known {

@@ -34,21 +34,18 @@ func sights(ctx context.Context, tx querier, records []Record) (map[rollout.Host
 	for i, r := range records {
 		ids[i] = string(r.Host.ID)
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT id, class, seen, summary IS NOT NULL FROM host WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
+	known := map[rollout.HostID]sight{}
+	err := each(ctx, tx, "SELECT id, class, seen, summary IS NOT NULL FROM host WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids, func(r row) error {
+		var id rollout.HostID
+		var s sight
+		err := r.Scan(&id, &s.class, &s.seen, &s.told)
+		known[id] = s
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	known := map[rollout.HostID]sight{}
-	for rows.Next() {
-		var id rollout.HostID
-		var s sight
-		if err := rows.Scan(&id, &s.class, &s.seen, &s.told); err != nil {
-			return nil, err
-		}
-		known[id] = s
-	}
-	return known, rows.Err()
+	return known, nil
 }
 
 // tell adds to the history what the records change of it.

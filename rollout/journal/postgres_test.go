@@ -143,7 +143,7 @@ func TestServerThatIsNotThereIsSaid(t *testing.T) {
 	t.Parallel()
 	_, err := Open(t.Context(), Config{Path: "postgres://w:geheim@127.0.0.1:1/wavelock?sslmode=disable"})
 	var werr *WriteError
-	if !errors.As(err, &werr) || !strings.Contains(err.Error(), "cannot be reached") || werr.Hint() == "" || strings.Contains(err.Error(), "geheim") || !werr.Passes() {
+	if !errors.As(err, &werr) || !strings.Contains(err.Error(), "cannot be reached") || werr.Hint() == "" || strings.Contains(err.Error(), "geheim") || !Passing(err) {
 		t.Errorf("got %v", err)
 	}
 	onPostgres(t)
@@ -270,7 +270,7 @@ func TestServerThatRestarts(t *testing.T) {
 	}
 	_, err = j.Append(t.Context(), said("spring", rollout.EvPaused))
 	var werr *WriteError
-	if !errors.As(err, &werr) || !werr.Passes() || werr.Hint() == "" {
+	if !errors.As(err, &werr) || !Passing(err) || werr.Hint() == "" {
 		t.Errorf("append without a server: %v", err)
 	}
 	if _, _, err := j.Position(t.Context(), "spring"); !Passing(err) {

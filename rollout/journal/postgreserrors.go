@@ -94,9 +94,6 @@ func lost(err error) bool {
 // was cut. What was being written may or may not be there; whoever replays sees which.
 func Passing(err error) bool { return lost(err) }
 
-// Passes tells the engine the same without its knowing this package.
-func (e *WriteError) Passes() bool { return lost(e.Err) }
-
 // damaged reports whether the database says of itself that it is.
 func damaged(err error) bool {
 	var pg *pgconn.PgError

@@ -133,44 +133,37 @@ func serveUntil[T any](ctx context.Context, client *river.Client[T]) error {
 
 // unended are the jobs whose action has not ended.
 func unended(ctx context.Context, tx querier) ([]river.InsertManyParams, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT campaign, host, attempt, zone FROM host_run WHERE running <> '' AND zone IS NOT NULL ORDER BY at, host")
+	var jobs []river.InsertManyParams
+	err := each(ctx, tx, "SELECT campaign, host, attempt, zone FROM host_run WHERE running <> '' AND zone IS NOT NULL ORDER BY at, host", nil, func(r row) error {
+		var job rollout.Job
+		err := r.Scan(&job.Campaign, &job.Host, &job.Attempt, &job.Zone)
+		jobs = append(jobs, insertParams(job))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var jobs []river.InsertManyParams
-	for rows.Next() {
-		var job rollout.Job
-		if err := rows.Scan(&job.Campaign, &job.Host, &job.Attempt, &job.Zone); err != nil {
-			return nil, err
-		}
-		jobs = append(jobs, insertParams(job))
-	}
-	return jobs, rows.Err()
+	return jobs, nil
 }
 
 // zones are those of all plans, and the one without a name.
 func (j *Journal) zones(ctx context.Context) ([]rollout.Zone, error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT zones FROM campaign")
+	zones := []rollout.Zone{""}
+	err := each(ctx, j.read, "SELECT zones FROM campaign", nil, func(r row) error {
+		var text string
+		if err := r.Scan(&text); err != nil {
+			return err
+		}
+		var some []rollout.Zone
+		err := json.Unmarshal([]byte(text), &some)
+		zones = append(zones, some...)
+		return err
+	})
 	if err != nil {
 		return nil, &ReadError{"read the zones", err}
 	}
-	defer rows.Close()
-	zones := []rollout.Zone{""}
-	for rows.Next() {
-		var text string
-		var some []rollout.Zone
-		err := rows.Scan(&text)
-		if err == nil {
-			err = json.Unmarshal([]byte(text), &some)
-		}
-		if err != nil {
-			return nil, &ReadError{"read the zones", err}
-		}
-		zones = append(zones, some...)
-	}
 	slices.Sort(zones)
-	return slices.Compact(zones), rows.Err()
+	return slices.Compact(zones), nil
 }
 
 // worker is River's way to do.

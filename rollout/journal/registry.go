@@ -81,27 +81,24 @@ func (j *Journal) register(ctx context.Context, zones []rollout.Zone) (wait func
 
 // Workers are the processes that gave a sign of life lately.
 func (j *Journal) Workers(ctx context.Context) ([]Worker, error) {
-	fail := func(err error) ([]Worker, error) { return nil, &ReadError{"list the workers", err} }
-	rows, err := j.read.QueryContext(ctx, "SELECT id, zones, "+j.db.clock()+" - beat FROM worker WHERE beat > "+j.db.clock()+" - ? ORDER BY id", int64(deadAfter/time.Second))
-	if err != nil {
-		return fail(err)
-	}
-	defer rows.Close()
 	var all []Worker
-	for rows.Next() {
+	query := "SELECT id, zones, " + j.db.clock() + " - beat FROM worker WHERE beat > " + j.db.clock() + " - ? ORDER BY id"
+	err := each(ctx, j.read, query, []any{int64(deadAfter / time.Second)}, func(r row) error {
 		var w Worker
 		var zones string
 		var quiet int64
-		if err := rows.Scan(&w.ID, &zones, &quiet); err != nil {
-			return fail(err)
-		}
-		if err := json.Unmarshal([]byte(zones), &w.Zones); err != nil {
-			return fail(err)
+		if err := r.Scan(&w.ID, &zones, &quiet); err != nil {
+			return err
 		}
 		w.Quiet = time.Duration(max(quiet, 0)) * time.Second
+		err := json.Unmarshal([]byte(zones), &w.Zones)
 		all = append(all, w)
+		return err
+	})
+	if err != nil {
+		return nil, &ReadError{"list the workers", err}
 	}
-	return all, rows.Err()
+	return all, nil
 }
 
 // Orphans are the campaign's actions that nobody works on any more, because their worker is dead or their job is lost.
@@ -111,27 +108,23 @@ func (j *Journal) Orphans(ctx context.Context, id rollout.CampaignID) ([]rollout
 	if !j.db.shared() {
 		return nil, nil
 	}
-	fail := func(err error) ([]rollout.Job, error) { return nil, &ReadError{"look for dead workers", err} }
 	if _, err := j.write.ExecContext(ctx, "DELETE FROM worker WHERE beat <= "+j.db.clock()+" - ?", int64(deadAfter/time.Second)); err != nil {
-		return fail(err)
+		return nil, &ReadError{"look for dead workers", err}
 	}
-	rows, err := j.read.QueryContext(ctx, `SELECT campaign, host, attempt, zone FROM host_run h
+	var jobs []rollout.Job
+	err := each(ctx, j.read, `SELECT campaign, host, attempt, zone FROM host_run h
 		WHERE campaign = ? AND running <> '' AND zone IS NOT NULL AND NOT EXISTS (SELECT 1 FROM river_job r
 			WHERE r.kind = 'host_action' AND r.args->>'host' = h.host AND r.args->>'campaign' = h.campaign AND (r.args->>'attempt')::bigint = h.attempt
 			AND (r.state IN ('available', 'scheduled', 'retryable', 'pending')
 				OR (r.state = 'running' AND r.attempted_by[array_upper(r.attempted_by, 1)] IN (SELECT id FROM worker))))
-		ORDER BY h.host`, string(id))
-	if err != nil {
-		return fail(err)
-	}
-	defer rows.Close()
-	var jobs []rollout.Job
-	for rows.Next() {
+		ORDER BY h.host`, []any{string(id)}, func(r row) error {
 		var job rollout.Job
-		if err := rows.Scan(&job.Campaign, &job.Host, &job.Attempt, &job.Zone); err != nil {
-			return fail(err)
-		}
+		err := r.Scan(&job.Campaign, &job.Host, &job.Attempt, &job.Zone)
 		jobs = append(jobs, job)
+		return err
+	})
+	if err != nil {
+		return nil, &ReadError{"look for dead workers", err}
 	}
-	return jobs, rows.Err()
+	return jobs, nil
 }

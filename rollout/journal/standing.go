@@ -80,25 +80,24 @@ func standings(ctx context.Context, q querier, hosts []rollout.HostID) (map[roll
 }
 
 func readStandings(ctx context.Context, q querier, query string, args ...any) (map[rollout.HostID]rollout.Standing, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
+	known := map[rollout.HostID]rollout.Standing{}
+	err := each(ctx, q, query, args, func(r row) error {
+		var id rollout.HostID
+		var body []byte
+		if err := r.Scan(&id, &body); err != nil {
+			return err
+		}
+		var s rollout.Standing
+		if err := json.Unmarshal(body, &s); err != nil {
+			return fmt.Errorf("how %s stands: %w", id, err)
+		}
+		known[id] = s
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	known := map[rollout.HostID]rollout.Standing{}
-	for rows.Next() {
-		var id rollout.HostID
-		var body []byte
-		var s rollout.Standing
-		if err := rows.Scan(&id, &body); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(body, &s); err != nil {
-			return nil, fmt.Errorf("how %s stands: %w", id, err)
-		}
-		known[id] = s
-	}
-	return known, rows.Err()
+	return known, nil
 }
 
 // Drifts are those that have not ended, by host.
@@ -117,18 +116,15 @@ func (j *Journal) Drifts(ctx context.Context) ([]rollout.Drift, error) {
 
 // Busy are the hosts that a campaign is at work on: what is seen of them now is not drift.
 func (j *Journal) Busy(ctx context.Context) (map[rollout.HostID]bool, error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT DISTINCT host FROM host_run WHERE running <> ''")
+	busy := map[rollout.HostID]bool{}
+	err := each(ctx, j.read, "SELECT DISTINCT host FROM host_run WHERE running <> ''", nil, func(r row) error {
+		var id rollout.HostID
+		err := r.Scan(&id)
+		busy[id] = true
+		return err
+	})
 	if err != nil {
 		return nil, &ReadError{"read which hosts are worked on", err}
 	}
-	defer rows.Close()
-	busy := map[rollout.HostID]bool{}
-	for rows.Next() {
-		var id rollout.HostID
-		if err := rows.Scan(&id); err != nil {
-			return nil, &ReadError{"read which hosts are worked on", err}
-		}
-		busy[id] = true
-	}
-	return busy, rows.Err()
+	return busy, nil
 }
