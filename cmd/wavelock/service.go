@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -177,14 +178,25 @@ func (a *app) manage(d *service.Config, verb string) error {
 		return a.serviceStatus(s)
 	}
 	if err := service.Control(s, verb); err != nil {
-		hint := "root may do this"
-		if runtime.GOOS == "windows" {
-			hint = "an administrator may do this, in an elevated window"
-		}
-		return failWith(exitError, hint, "%s the service %s: %w", verb, d.Name, err)
+		return failWith(exitError, serviceHint(runtime.GOOS, os.Geteuid(), verb), "%s the service %s: %w", verb, d.Name, err)
 	}
 	a.progress("%s: done", verb)
 	return nil
+}
+
+// serviceHint is what to do when the service manager refused. The first thing it refuses is who asks.
+func serviceHint(system string, user int, verb string) string {
+	switch {
+	case system == "windows":
+		return "an administrator may do this, in an elevated window; the event log tells why it does not start"
+	case user != 0:
+		return "root may do this"
+	case verb == "install":
+		return "where it is installed already, wavelock service uninstall removes it first"
+	case verb == "start":
+		return "wavelock service status tells whether it is installed, journalctl -u " + serviceName + " why it does not start"
+	}
+	return "wavelock service status tells whether it is installed"
 }
 
 func (a *app) serviceStatus(s service.Service) error {
@@ -194,10 +206,19 @@ func (a *app) serviceStatus(s service.Service) error {
 	case errors.Is(err, service.ErrNotInstalled):
 		word = "not installed"
 	case err != nil:
-		return failWith(exitError, "is it installed? wavelock service install", "ask for the service's state: %w", err)
+		return failWith(exitError, "journalctl -u "+serviceName+" tells more", "ask for the service's state: %w", err)
+	case word == "running" && s.Platform() == "linux-systemd" && isStarting():
+		word = "starting; if it stays so, journalctl -u " + serviceName + " tells why"
 	}
 	_, err = fmt.Fprintln(a.out, word)
 	return err
+}
+
+// isStarting asks systemd about what the library calls running: a service that failed is started again and again, and is
+// "activating" in between.
+func isStarting() bool {
+	out, _ := exec.Command("systemctl", "is-active", serviceName).Output() // its exit code says the same
+	return strings.TrimSpace(string(out)) == "activating"
 }
 
 // newServiceRun is what the system starts.

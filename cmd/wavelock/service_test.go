@@ -86,6 +86,26 @@ func TestServeTellsSystemdThatItIsReady(t *testing.T) {
 	}
 }
 
+func TestHintsOfTheService(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		system string
+		user   int
+		verb   string
+		want   string
+	}{
+		{"windows", -1, "start", "elevated"},
+		{"linux", 1000, "install", "root"},
+		{"linux", 0, "install", "uninstall"},
+		{"linux", 0, "start", "journalctl -u wavelock"},
+		{"linux", 0, "stop", "status"},
+	} {
+		if hint := serviceHint(tc.system, tc.user, tc.verb); !strings.Contains(hint, tc.want) {
+			t.Errorf("%+v: %s", tc, hint)
+		}
+	}
+}
+
 // TestWindowsServiceThatCannotServeEnds: the process ends, so that the manager starts it again; its account may not be
 // one that can ask for a stop.
 func TestWindowsServiceThatCannotServeEnds(t *testing.T) {
