@@ -160,7 +160,7 @@ func (a *app) inventory(ctx context.Context, cfg Config) ([]found, ldapdisco.Roo
 	return computers, roots, nil
 }
 
-// look sees the computers, so many at once. The first refused logon ends it:
+// look sees the computers, so many at once. Logons that are refused from the beginning end it:
 // a wrong password for a thousand hosts locks the account.
 func (a *app) look(ctx context.Context, cfg Config, computers []found, see func(context.Context, rollout.Host) (rollout.Observation, error)) ([]journal.Record, error) {
 	records := make([]journal.Record, len(computers))

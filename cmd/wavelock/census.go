@@ -200,11 +200,11 @@ func each(records []journal.Record, f func(journal.Record, *rollout.Peer)) {
 
 // lookUp asks DNS who the addresses are, and remembers the answers.
 func (s *survey) lookUp(ctx context.Context, addresses []string) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second) // names are a courtesy: a census does not wait longer for them
 	defer cancel()
-	var mu sync.Mutex
+	var mu sync.Mutex // guards s.names
 	var g errgroup.Group
-	g.SetLimit(16)
+	g.SetLimit(16) // questions to the resolver at once
 	for _, address := range addresses {
 		g.Go(func() error {
 			name := s.cfg.nameOf(ctx, address)

@@ -9,7 +9,6 @@ import (
 	"html"
 	"io"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,7 +110,7 @@ func readEvidenceCSV(b []byte) (e rollout.Evidence, err error) {
 	}
 	for _, r := range rows[1:] {
 		for i := range r {
-			if plainer := strings.TrimPrefix(r[i], "'"); plainer != r[i] && slices.Equal(defuse([]string{plainer}), []string{r[i]}) {
+			if plainer := strings.TrimPrefix(r[i], "'"); plainer != r[i] && web.Defused(plainer) == r[i] {
 				r[i] = plainer
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"wavelock/rollout/web"
 )
 
 // table is rows for people and for programs.
@@ -70,11 +72,8 @@ func asYAML(doc any) ([]byte, error) {
 // defuse keeps a spreadsheet from taking a directory's data for a formula.
 func defuse(row []string) []string {
 	out := make([]string, len(row))
-	for i, s := range row {
-		if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-			s = "'" + s
-		}
-		out[i] = s
+	for i, cell := range row {
+		out[i] = web.Defused(cell)
 	}
 	return out
 }

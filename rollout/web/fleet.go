@@ -264,7 +264,7 @@ func newFleet(hosts []*rollout.Summary, now time.Time) *fleet {
 		f.dims[key] = sortGroups(byValue)
 	}
 	f.kinds = sortKinds(kinds)
-	f.days = bucket(hosts, now)
+	f.days = countDays(hosts, now)
 	return f
 }
 
@@ -332,16 +332,26 @@ func sortKinds(kinds map[kind]*kind) []kind {
 // daysLeft is a bucket of certificates by how long they are still valid.
 type daysLeft struct {
 	Key, Title string
-	below      int // days; the last has no limit
+	below      int // days; 0: see buckets
 	Hosts      int
 	Bad        bool // somebody has to act
 }
 
-func buckets() []daysLeft {
-	return []daysLeft{{Key: "expired", Title: "expired", below: 0, Bad: true}, {Key: "7", Title: "under 7 days", below: 7, Bad: true},
-		{Key: "30", Title: "7 to 29 days", below: 30, Bad: true}, {Key: "90", Title: "30 to 89 days", below: 90},
-		{Key: "365", Title: "90 to 364 days", below: 365}, {Key: "more", Title: "a year and more", below: 1 << 30},
-		{Key: "missing", Title: "not in the store", below: -1, Bad: true}}
+// The buckets that are said without days between.
+const (
+	bucketExpired = 0
+	bucketLong    = 5
+	bucketMissing = 6
+)
+
+var buckets = []daysLeft{
+	bucketExpired: {Key: "expired", Title: "expired", Bad: true},
+	1:             {Key: "7", Title: "under 7 days", below: 7, Bad: true},
+	2:             {Key: "30", Title: "7 to 29 days", below: 30, Bad: true},
+	3:             {Key: "90", Title: "30 to 89 days", below: 90},
+	4:             {Key: "365", Title: "90 to 364 days", below: 365},
+	bucketLong:    {Key: "more", Title: "a year and more"},
+	bucketMissing: {Key: "missing", Title: "not in the store", Bad: true},
 }
 
 // bucketOf is the bucket of a host's certificate; -1 when it has no HTTPS listener.
@@ -351,21 +361,22 @@ func bucketOf(s *rollout.Summary, now time.Time) int {
 	case c == nil:
 		return -1
 	case c.NotAfter.IsZero():
-		return 6
+		return bucketMissing
 	case !now.Before(c.NotAfter):
-		return 0
+		return bucketExpired
 	}
 	days := int(c.NotAfter.Sub(now) / (24 * time.Hour))
-	for i, b := range buckets()[1:6] {
-		if days < b.below {
-			return i + 1
+	for i := bucketExpired + 1; i < bucketLong; i++ {
+		if days < buckets[i].below {
+			return i
 		}
 	}
-	return 5
+	return bucketLong
 }
 
-func bucket(hosts []*rollout.Summary, now time.Time) []daysLeft {
-	list := buckets()
+// countDays is how many hosts each bucket has.
+func countDays(hosts []*rollout.Summary, now time.Time) []daysLeft {
+	list := slices.Clone(buckets)
 	for _, s := range hosts {
 		if i := bucketOf(s, now); i >= 0 {
 			list[i].Hosts++

@@ -111,7 +111,7 @@ func (q query) fits(s *rollout.Summary, now time.Time) bool {
 		return false
 	}
 	if q.Cert != "" {
-		if i := bucketOf(s, now); i < 0 || buckets()[i].Key != q.Cert {
+		if i := bucketOf(s, now); i < 0 || buckets[i].Key != q.Cert {
 			return false
 		}
 	}

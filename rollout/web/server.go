@@ -261,10 +261,8 @@ func (s *server) csv(w http.ResponseWriter, r *http.Request, name string, head [
 	c := csv.NewWriter(w)
 	_ = c.Write(head) // the error stays and is answered by Error
 	rows(func(cells ...string) {
-		for i, cell := range cells {
-			if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-				cells[i] = "'" + cell
-			}
+		for i := range cells {
+			cells[i] = Defused(cells[i])
 		}
 		_ = c.Write(cells)
 	})
@@ -272,6 +270,15 @@ func (s *server) csv(w http.ResponseWriter, r *http.Request, name string, head [
 	if err := c.Error(); err != nil {
 		s.Log.Debug("answer", "path", r.URL.Path, "err", err)
 	}
+}
+
+// Defused is a cell of a CSV file that no spreadsheet takes for a formula: what is in it comes from the directory and
+// from hosts.
+func Defused(cell string) string {
+	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
 }
 
 func (s *server) apiCoverage(w http.ResponseWriter, r *http.Request) {
