@@ -334,5 +334,5 @@ func (h *Host) system(command, arguments string) int {
 	if code := x.start(x.expand(command), " "+x.expand(arguments)); code != notRecognized {
 		return code
 	}
-	return hresult(0x80070002)
+	return hresult(errNoFile)
 }

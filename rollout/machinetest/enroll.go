@@ -121,7 +121,7 @@ func progCertutil(x *execution, rest string) int {
 	case verb == "-store":
 		return x.certutilStore(args, files)
 	case !ok:
-		return hresult(0x80070002)
+		return hresult(errNoFile)
 	case verb == "-hashfile":
 		fmt.Fprintf(&x.out, "SHA256 hash of %s:\r\n%x\r\nCertUtil: -hashfile command completed successfully.\r\n", files[0], sha256.Sum256(in))
 		return 0

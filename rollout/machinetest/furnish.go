@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -113,22 +114,15 @@ func (h *Host) WinRMStopsIn(d time.Duration) {
 
 // allServices is the common list with this computer's differences.
 func (h *Host) allServices() []service {
-	list := make([]service, 0, 200)
-	seen := map[string]bool{}
-	for _, s := range common().services {
+	list := slices.Clone(common().services)
+	for i := range list {
+		s := &list[i]
 		key := strings.ToLower(s.name)
 		if st, ok := h.services[key]; ok {
 			s.state = st
 		}
 		if key == "winrm" && h.disabled {
 			s.start = "Disabled"
-		}
-		seen[key] = true
-		list = append(list, s)
-	}
-	for name, state := range h.services {
-		if !seen[name] {
-			list = append(list, service{name, state, "Auto"})
 		}
 	}
 	return list

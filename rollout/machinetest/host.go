@@ -92,7 +92,7 @@ type Host struct {
 	shells     map[string]*shell
 	pulls      map[string][]object
 	mappings   []mapping         // of client certificates to accounts
-	services   map[string]string // lower-case name to state; what differs from the common list
+	services   map[string]string // lower-case name to state, where that is not what the common list has
 	booted     time.Time
 	closed     bool
 	cut        bool // 5986 is cut off the network

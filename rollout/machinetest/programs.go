@@ -112,53 +112,64 @@ func progWhoami(x *execution, _ string) int {
 	return 0
 }
 
+// progNet is net start winrm and net stop winrm.
 func progNet(x *execution, rest string) int {
 	args := split(strings.ToLower(rest))
 	if len(args) < 2 || args[1] != "winrm" {
 		x.err.WriteString("The service name is invalid.\r\n")
 		return 2
 	}
-	running, pending := x.h.running(), x.h.services["winrm"] == stopPending
+	complaint := ""
 	switch {
-	case pending:
-		x.err.WriteString("The service is starting or stopping.  Please try again later.\r\n")
-		return 2
+	case x.h.services["winrm"] == stopPending:
+		complaint = "The service is starting or stopping.  Please try again later."
 	case args[0] == "stop":
-		if !running {
-			x.err.WriteString("The Windows Remote Management (WS-Management) service is not started.\r\n")
-			return 2
-		}
-		x.h.writes.Add(1)
-		x.h.services["winrm"] = "Stopped"
-		x.h.shells = map[string]*shell{} // with the connections, the one that asks for this included
-		x.h.shut()
-		if x.h.stopTime > 0 {
-			x.h.services["winrm"] = stopPending
-			x.h.after(x.h.stopTime, func() { x.h.services["winrm"] = "Stopped" })
-			x.err.WriteString("The Windows Remote Management (WS-Management) service could not be stopped.\r\n")
-			return 2
-		}
+		complaint = x.h.stopWinRM()
 	case args[0] == "start":
-		switch {
-		case running:
-			x.err.WriteString("The requested service has already been started.\r\n")
-			return 2
-		case x.h.disabled:
-			x.err.WriteString("The service cannot be started, either because it is disabled or because it has no enabled devices associated with it.\r\n")
-			return 2
-		}
-		x.h.writes.Add(1)
-		x.h.services["winrm"] = "Running"
-		if err := x.h.reload(); err != nil {
-			x.err.WriteString("The service could not be started.\r\n")
-			return 2
-		}
+		complaint = x.h.startWinRM()
 	default:
 		x.err.WriteString("The syntax of this command is:\r\n")
 		return 1
 	}
+	if complaint != "" {
+		x.err.WriteString(complaint + "\r\n")
+		return 2
+	}
 	x.out.WriteString("The Windows Remote Management (WS-Management) service was changed successfully.\r\n")
 	return 0
+}
+
+// stopWinRM ends the service, and with it every connection. It answers what net says where that did not succeed in time.
+func (h *Host) stopWinRM() (complaint string) {
+	if !h.running() {
+		return "The Windows Remote Management (WS-Management) service is not started."
+	}
+	h.writes.Add(1)
+	h.services["winrm"] = "Stopped"
+	h.shells = map[string]*shell{} // with the connections, the one that asks for this included
+	h.shut()
+	if h.stopTime == 0 {
+		return ""
+	}
+	h.services["winrm"] = stopPending
+	h.after(h.stopTime, func() { h.services["winrm"] = "Stopped" })
+	return "The Windows Remote Management (WS-Management) service could not be stopped."
+}
+
+// startWinRM opens the doors that the registry has. It answers what net says where that did not succeed.
+func (h *Host) startWinRM() (complaint string) {
+	switch {
+	case h.running():
+		return "The requested service has already been started."
+	case h.disabled:
+		return "The service cannot be started, either because it is disabled or because it has no enabled devices associated with it."
+	}
+	h.writes.Add(1)
+	h.services["winrm"] = "Running"
+	if err := h.reload(); err != nil {
+		return "The service could not be started."
+	}
+	return ""
 }
 
 func progSC(x *execution, rest string) int {

@@ -8,10 +8,19 @@ import (
 	"time"
 )
 
-// Results of a task, as LastTaskResult shows them.
+// Results of a task, as LastTaskResult shows them, winerror.h: SCHED_S_TASK_RUNNING and SCHED_S_TASK_HAS_NOT_RUN.
 const (
 	resultRunning = 0x41301
 	resultNotYet  = 0x41303
+)
+
+// What the scheduler has against a task, winerror.h.
+const (
+	errTaskExists   = 0x800700B7 // ERROR_ALREADY_EXISTS
+	errInvalidValue = 0x80041318 // SCHED_E_INVALIDVALUE
+	errMissingNode  = 0x80041319 // SCHED_E_MISSINGNODE
+	errMalformedXML = 0x8004131A // SCHED_E_MALFORMEDXML
+	errPastEnd      = 0x8004131E // SCHED_E_PAST_END_BOUNDARY
 )
 
 // task is a registered task.
@@ -87,14 +96,14 @@ func (h *Host) registerTask(path, text string, force bool) uint32 {
 	}
 	key := strings.ToLower(path)
 	if h.tasks[key] != nil && !force {
-		return 0x800700B7
+		return errTaskExists
 	}
 	if strings.Contains(text, "encoding=") && strings.Contains(strings.ToLower(text[:min(len(text), 80)]), "utf-8") {
-		return 0x8004131A // a string is UTF-16: the declaration contradicts it
+		return errMalformedXML // a string is UTF-16: the declaration contradicts it
 	}
 	var def taskXML
 	if err := xml.Unmarshal([]byte(text), &def); err != nil {
-		return 0x8004131A
+		return errMalformedXML
 	}
 	for _, t := range []*trigger{def.Triggers.Registration, def.Triggers.Boot, def.Triggers.Time} {
 		if code := h.judgeTrigger(t, t == def.Triggers.Time); code != 0 {
@@ -102,7 +111,7 @@ func (h *Host) registerTask(path, text string, force bool) uint32 {
 		}
 	}
 	if len(def.Actions.Exec) == 0 {
-		return 0x80041319
+		return errMissingNode
 	}
 	t := &task{path: path, text: text, def: def, result: resultNotYet}
 	h.tasks[key] = t
@@ -128,11 +137,11 @@ func (h *Host) judgeTrigger(t *trigger, timed bool) uint32 {
 	end, ok4 := taskTime(t.EndBoundary)
 	switch {
 	case !ok1 || !ok2 || !ok3 || !ok4:
-		return 0x80041318
+		return errInvalidValue
 	case timed && start.IsZero():
-		return 0x80041319
+		return errMissingNode
 	case !end.IsZero() && end.Before(h.now()):
-		return 0x8004131E
+		return errPastEnd
 	}
 	return 0
 }

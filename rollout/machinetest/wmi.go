@@ -355,13 +355,13 @@ func (h *Host) scheduledTasks(c *call, method string) answer {
 	case "StartByPath":
 		h.writes.Add(1)
 		if !h.startTask(path) {
-			return failed(0x80070002)
+			return failed(errNoFile)
 		}
 		return outputs(c, method, []field{{"ReturnValue", "0"}})
 	case "GetInfoByName":
 		t := h.tasks[strings.ToLower(path)]
 		if t == nil {
-			return failed(0x80070002)
+			return failed(errNoFile)
 		}
 		return answer{action: c.action + "Response", body: fmt.Sprintf(`<p:GetInfoByName_OUTPUT xmlns:p="%s" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><p:ReturnValue>0</p:ReturnValue><p:cmdletOutput xmlns:q="%sroot/Microsoft/Windows/TaskScheduler/MSFT_TaskDynamicInfo"><q:LastTaskResult>%d</q:LastTaskResult><q:NumberOfMissedRuns>0</q:NumberOfMissedRuns><q:TaskName>%s</q:TaskName><q:TaskPath>%s</q:TaskPath></p:cmdletOutput></p:GetInfoByName_OUTPUT>`,
 			c.resource, nsWMI, t.result, esc(in.text("TaskName")), esc(in.text("TaskPath")))}

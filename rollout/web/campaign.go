@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -185,15 +186,9 @@ func (s *server) showCampaign(w http.ResponseWriter, r *http.Request, status int
 		return
 	}
 	if c.InFlight > 0 {
-		rows, err := s.Source.Rows(r.Context(), id)
-		if err != nil {
+		if p.Flight, err = s.inFlight(r.Context(), id); err != nil {
 			s.fail(w, r, err)
 			return
-		}
-		for _, h := range rows {
-			if h.Status == "running" && len(p.Flight) < shownFlight {
-				p.Flight = append(p.Flight, h)
-			}
 		}
 	}
 	if v := visitorOf(r); v != nil && s.Speaker != nil {
@@ -203,6 +198,21 @@ func (s *server) showCampaign(w http.ResponseWriter, r *http.Request, status int
 		}
 	}
 	s.showStatus(w, r, status, "campaign.html", page{Title: string(id), Active: "campaigns", Body: p})
+}
+
+// inFlight are hosts that are worked on, as many as are shown.
+func (s *server) inFlight(ctx context.Context, id rollout.CampaignID) ([]rollout.HostView, error) {
+	rows, err := s.Source.Rows(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var running []rollout.HostView
+	for _, h := range rows {
+		if h.Status == "running" && len(running) < shownFlight {
+			running = append(running, h)
+		}
+	}
+	return running, nil
 }
 
 type campaignHostsPage struct {
