@@ -4,7 +4,7 @@ package rollout
 // in tables, in the journal and in other people's scripts.
 type Reason string
 
-// The reasons. Each has an entry in the table below.
+// The reasons. Each has its title and its hint in reasons.go.
 const (
 	ReasonUnreachable           Reason = "unreachable"
 	ReasonNoName                Reason = "name-not-resolved"

@@ -100,8 +100,8 @@ type Result struct {
 	Image      *BeforeImage   `json:"image,omitempty"`      // save-image: what was kept
 }
 
-// Proof is what a fresh connection to the HTTPS port showed.
-// It exists only when everything that Expect asked for held.
+// Proof is what a fresh connection to the HTTPS port showed. A step brings one back only where all of it held: chain,
+// name and dates, the host's own answer, and that the thumbprints agree.
 type Proof struct {
 	At       time.Time      `json:"at"`
 	Address  string         `json:"address"`

@@ -64,7 +64,7 @@ func (a *app) warnOpen(file string) {
 	}
 }
 
-// split takes CORP\name and name@corp.example apart.
+// splitUser takes CORP\name and name@corp.example apart.
 func splitUser(s string) (domain, user string) {
 	if d, u, ok := strings.Cut(s, `\`); ok {
 		return d, u

@@ -83,14 +83,7 @@ func (a *app) reportWith(ctx context.Context, cfg Config, o reportOptions) error
 	if err != nil {
 		return err
 	}
-	t := table{head: []string{"OU", "HOSTS"}}
-	for _, k := range rollout.Classes() {
-		t.head = append(t.head, string(k))
-	}
-	for _, ou := range e.OUs {
-		t.add(row(ou.OU, ou.Hosts, ou.Classes)...)
-	}
-	t.add(row("all", e.Hosts, e.Classes)...)
+	t := classTable(e.OUs, e.Hosts, e.Classes)
 	return t.write(a.out, a.output, e)
 }
 
@@ -227,18 +220,11 @@ func (a *app) showCoverage(c coverage) error {
 		}
 		return t.write(a.out, a.output, c)
 	}
-	t := table{head: []string{"OU", "HOSTS"}}
-	for _, k := range rollout.Classes() {
-		t.head = append(t.head, string(k))
-	}
-	for _, o := range c.OUs {
-		t.add(row(o.OU, o.Hosts, o.Classes)...)
-	}
 	all := map[rollout.Class]int{}
 	for _, k := range rollout.Classes() {
 		all[k] = *c.counter(k)
 	}
-	t.add(row("all", c.Hosts, all)...)
+	t := classTable(c.OUs, c.Hosts, all)
 	if err := t.write(a.out, a.output, c); err != nil {
 		return err
 	}
@@ -266,10 +252,18 @@ func (a *app) showPosture(p rollout.PostureTally) error {
 	return t.align(a.out)
 }
 
-func row(ou string, hosts int, classes map[rollout.Class]int) []any {
-	cells := []any{ou, hosts}
+// classTable is how many hosts of each OU, and of all, are of each class.
+func classTable(ous []rollout.OUView, hosts int, classes map[rollout.Class]int) table {
+	t := table{head: []string{"OU", "HOSTS"}}
 	for _, k := range rollout.Classes() {
-		cells = append(cells, classes[k])
+		t.head = append(t.head, string(k))
 	}
-	return cells
+	for _, o := range append(slices.Clone(ous), rollout.OUView{OU: "all", Hosts: hosts, Classes: classes}) {
+		cells := []any{o.OU, o.Hosts}
+		for _, k := range rollout.Classes() {
+			cells = append(cells, o.Classes[k])
+		}
+		t.add(cells...)
+	}
+	return t
 }

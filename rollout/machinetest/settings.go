@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// configuration is winrm/config: a section, its settings in the order in which
+// section is a part of winrm/config: its settings in the order in which
 // Windows writes them, and the sections inside it.
 type section struct {
 	name  string

@@ -44,7 +44,7 @@ type group struct {
 	Classes map[rollout.Class]int
 }
 
-// Dimensions are what the coverage is split by.
+// dimensions are what the coverage is split by.
 var dimensions = []dimension{
 	{"ou", "Organizational unit", func(s *rollout.Summary) []string { return []string{s.OU} }},
 	{"site", "Site", func(s *rollout.Summary) []string { return []string{s.Site} }},
