@@ -119,7 +119,7 @@ func progNet(x *execution, rest string) int {
 		x.err.WriteString("The service name is invalid.\r\n")
 		return 2
 	}
-	complaint := ""
+	var complaint string
 	switch {
 	case x.h.services["winrm"] == stopPending:
 		complaint = "The service is starting or stopping.  Please try again later."
