@@ -122,11 +122,59 @@ func TestPeopleOfTheDomainActByTheirGroups(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	roots := writeCertificate(t, dir)
-	accounts := logontest.NewDirectory("CORP", "corp.example")
+	cfg := defaultConfig()
+	cfg.dir, cfg.Listen = dir, "127.0.0.1:0"
+	cfg.Directory = Directory{URLs: []string{peopleOf(t, dir, roots)}, CAFile: "web.pem"}
+	cfg.Dashboard = Dashboard{Certificate: "web.pem", Key: "web.key", Groups: GroupsOfRoles{Viewer: []string{"WL Viewers"}, Operator: []string{"WL Operators"}}}
+	a := newApp(strings.NewReader(""), &strings.Builder{}, &strings.Builder{})
+	a.quiet = true
+	j, err := a.openJournal(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	register(t, j, time.Now())
+	door, err := a.openDoorway(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go serveHTTP(t.Context(), tls.NewListener(l, door.tls), a.dashboard(t.Context(), cfg, j, door))
+	house := visited{t, "https://" + l.Addr().String(), roots}
+	for _, name := range []string{"nora", "nobody"} {
+		if _, code := house.login(name, "pw-of-"+name); code != 401 {
+			t.Errorf("%s: %d", name, code)
+		}
+	}
+	if _, code := house.login("vera", "wrong"); code != 401 {
+		t.Errorf("a wrong password: %d", code)
+	}
+	vera, code := house.login("CORP\\vera", "pw-of-vera")
+	if code != 200 || house.pause(vera) != 403 {
+		t.Errorf("a viewer: %d", code)
+	}
+	otto, code := house.login("otto@corp.example", "pw-of-otto")
+	if code != 200 || house.pause(otto) != 200 {
+		t.Errorf("an operator: %d", code)
+	}
+	events, err := j.Latest(t.Context(), "spring", "", 0, 1)
+	if err != nil || len(events) != 1 || events[0].Kind != rollout.EvPaused || events[0].Actor != `CORP\otto` || events[0].Detail != "freeze" {
+		t.Errorf("%+v, %v", events, err)
+	}
+}
+
+// peopleOf is the LDAPS address of a domain with vera, who is in the group of viewers, otto, who is in that of operators,
+// and nora, who is in neither. Their passwords are pw-of-NAME. Its certificate is that of the folder.
+func peopleOf(t *testing.T, dir string, roots *x509.CertPool) string {
+	t.Helper()
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "web.pem"), filepath.Join(dir, "web.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	accounts := logontest.NewDirectory("CORP", "corp.example")
 	s, err := ldaptest.Start(ldaptest.Config{Directory: accounts, Certificate: &pair, Roots: roots})
 	if err != nil {
 		t.Fatal(err)
@@ -149,82 +197,54 @@ func TestPeopleOfTheDomainActByTheirGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := defaultConfig()
-	cfg.dir, cfg.Listen = dir, "127.0.0.1:0"
-	cfg.Directory = Directory{URLs: []string{"ldaps://127.0.0.1:" + port}, CAFile: "web.pem"}
-	cfg.Dashboard = Dashboard{Certificate: "web.pem", Key: "web.key", Groups: GroupsOfRoles{Viewer: []string{"WL Viewers"}, Operator: []string{"WL Operators"}}}
-	a := newApp(strings.NewReader(""), &strings.Builder{}, &strings.Builder{})
-	a.quiet = true
-	j, err := a.openJournal(t.Context(), cfg)
+	return "ldaps://127.0.0.1:" + port
+}
+
+// visited is a dashboard as people's browsers see it.
+type visited struct {
+	t     *testing.T
+	base  string
+	roots *x509.CertPool
+}
+
+// login sends the form, and answers a browser with what came of it and the status of the page that it ended on.
+func (v visited) login(name, password string) (*http.Client, int) {
+	v.t.Helper()
+	jar, err := cookiejar.New(nil)
 	if err != nil {
-		t.Fatal(err)
+		v.t.Fatal(err)
 	}
-	t.Cleanup(func() { j.Close() })
-	register(t, j, time.Now())
-	door, err := a.openDoorway(cfg)
+	c := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: v.roots}}, Timeout: 30 * time.Second}
+	r, err := c.PostForm(v.base+"/login", url.Values{"name": {name}, "password": {password}, "next": {"/campaign/spring"}})
 	if err != nil {
-		t.Fatal(err)
+		v.t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	r.Body.Close()
+	return c, r.StatusCode
+}
+
+// pause has the browser send the form that pauses the campaign, and answers the status.
+func (v visited) pause(c *http.Client) int {
+	v.t.Helper()
+	r, err := c.Get(v.base + "/campaign/spring")
 	if err != nil {
-		t.Fatal(err)
+		v.t.Fatal(err)
 	}
-	go serveHTTP(t.Context(), tls.NewListener(l, door.tls), a.dashboard(t.Context(), cfg, j, door))
-	base := "https://" + l.Addr().String()
-	login := func(name, password string) (*http.Client, int) {
-		jar, err := cookiejar.New(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: 30 * time.Second}
-		r, err := c.PostForm(base+"/login", url.Values{"name": {name}, "password": {password}, "next": {"/campaign/spring"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Body.Close()
-		return c, r.StatusCode
+	defer r.Body.Close()
+	page, err := io.ReadAll(r.Body)
+	if err != nil {
+		v.t.Fatal(err)
 	}
-	for name, want := range map[string]int{"nora": 401, "nobody": 401} {
-		if _, code := login(name, "pw-of-"+name); code != want {
-			t.Errorf("%s: %d", name, code)
-		}
+	m := regexp.MustCompile(`name="token" value="([^"]+)"`).FindSubmatch(page)
+	if m == nil {
+		v.t.Fatalf("no form in\n%s", page)
 	}
-	if _, code := login("vera", "wrong"); code != 401 {
-		t.Errorf("a wrong password: %d", code)
+	r, err = c.PostForm(v.base+"/campaign/spring/pause", url.Values{"token": {string(m[1])}, "why": {"freeze"}})
+	if err != nil {
+		v.t.Fatal(err)
 	}
-	say := func(c *http.Client) int {
-		r, err := c.Get(base + "/campaign/spring")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Body.Close()
-		var page strings.Builder
-		if _, err := io.Copy(&page, r.Body); err != nil {
-			t.Fatal(err)
-		}
-		m := regexp.MustCompile(`name="token" value="([^"]+)"`).FindStringSubmatch(page.String())
-		if m == nil {
-			t.Fatalf("no form in\n%s", page.String())
-		}
-		r, err = c.PostForm(base+"/campaign/spring/pause", url.Values{"token": {m[1]}, "why": {"freeze"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Body.Close()
-		return r.StatusCode
-	}
-	vera, code := login("CORP\\vera", "pw-of-vera")
-	if code != 200 || say(vera) != 403 {
-		t.Errorf("a viewer: %d", code)
-	}
-	otto, code := login("otto@corp.example", "pw-of-otto")
-	if code != 200 || say(otto) != 200 {
-		t.Errorf("an operator: %d", code)
-	}
-	events, err := j.Latest(t.Context(), "spring", "", 0, 1)
-	if err != nil || len(events) != 1 || events[0].Kind != rollout.EvPaused || events[0].Actor != `CORP\otto` || events[0].Detail != "freeze" {
-		t.Errorf("%+v, %v", events, err)
-	}
+	r.Body.Close()
+	return r.StatusCode
 }
 
 // register takes a campaign of one host into the journal.
