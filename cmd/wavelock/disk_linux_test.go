@@ -23,11 +23,8 @@ func TestDiskIsFull(t *testing.T) {
 		return killWaves(strings.Replace(text, "database: wavelock.db", "database: "+filepath.Join(disk, "wavelock.db"), 1))
 	})
 	plan := filepath.Join(dir, "spring.json")
-	for _, args := range [][]string{{"assess", "--quiet"}, {"plan", "--quiet", "--out", plan}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out)
-		}
-	}
+	succeeds(t, dir, "assess", "--quiet")
+	succeeds(t, dir, "plan", "--quiet", "--out", plan)
 	refused := func(what, sentence string) {
 		t.Helper()
 		c := program(dir, "run", plan, "--yes", "--quiet")
@@ -54,10 +51,7 @@ func TestDiskIsFull(t *testing.T) {
 	if got := outcomeOf(t, dir); got.Status != "finished" || got.Counts["done"] != hosts {
 		t.Errorf("it ends %+v", got)
 	}
-	for _, args := range [][]string{{"verify", "spring"}, {"journal", "verify"}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			t.Errorf("%v: %v\n%s", args, err, out)
-		}
-	}
+	succeeds(t, dir, "verify", "spring")
+	succeeds(t, dir, "journal", "verify")
 	auditSteps(t, dir, nil)
 }

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"wavelock/rollout"
 	"wavelock/rollout/journal"
-	"wavelock/rollout/journal/postgrestest"
 )
 
 // BenchmarkFailOver kills, with SIGKILL, the coordinator that has one standing by, and later a worker that has hosts in
@@ -24,26 +21,7 @@ func BenchmarkFailOver(b *testing.B) {
 }
 
 func failOver(b *testing.B) {
-	server, err := postgrestest.New(b.Context())
-	if errors.Is(err, postgrestest.ErrMissing) {
-		b.Skip(err)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer server.Close()
-	dir := b.TempDir()
-	startLab(b, dir, 60, "--latency", "100ms")
-	rewrite(b, filepath.Join(dir, "wavelock.yaml"), func(text string) string {
-		text = killWaves(strings.Replace(text, "database: wavelock.db", "database: "+server.Address("postgres"), 1))
-		return text + "\nzones:\n  - {zone: all}\n"
-	})
-	plan := filepath.Join(dir, "spring.json")
-	for _, args := range [][]string{{"assess", "--quiet"}, {"plan", "--out", plan}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			b.Fatalf("%v: %v\n%s", args, err, out)
-		}
-	}
+	server, dir, plan := labOnPostgres(b, 60, "100ms", "  - {zone: all}\n")
 	start := func(args ...string) *process {
 		p := &process{args: args, dir: dir}
 		p.start(b)

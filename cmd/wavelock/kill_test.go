@@ -39,11 +39,8 @@ func prepare(t *testing.T, hosts int, more ...string) (dir, plan string) {
 	startLab(t, dir, hosts, more...)
 	rewrite(t, filepath.Join(dir, "wavelock.yaml"), killWaves)
 	plan = filepath.Join(dir, "spring.json")
-	for _, args := range [][]string{{"assess", "--quiet"}, {"plan", "--out", plan}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out)
-		}
-	}
+	succeeds(t, dir, "assess", "--quiet")
+	succeeds(t, dir, "plan", "--out", plan)
 	return dir, plan
 }
 

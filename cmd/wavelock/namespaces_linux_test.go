@@ -138,11 +138,8 @@ func TestWorkersInNetworksOfTheirOwn(t *testing.T) {
 		return text + "\nzones:\n  - {zone: a, ou: 'OU=Web,OU=Servers,DC=corp,DC=example'}\n  - {zone: b, ou: 'OU=App,OU=Servers,DC=corp,DC=example'}\n  - {zone: c}\n"
 	})
 	plan := filepath.Join(dir, "spring.json")
-	for _, args := range [][]string{{"assess", "--quiet"}, {"plan", "--out", plan}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out)
-		}
-	}
+	succeeds(t, dir, "assess", "--quiet")
+	succeeds(t, dir, "plan", "--out", plan)
 	addresses := addressesOf(t, dir, plan)
 	var sites []site
 	for n, zone := range []rollout.Zone{"a", "b", "c"} {

@@ -2,15 +2,11 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"wavelock/rollout/journal/postgrestest"
 )
 
 // transcript is what processes say, to be looked at while they run.
@@ -46,27 +42,8 @@ func eventually(t *testing.T, what string, tell func() string, holds func() bool
 // is back they go on by themselves, and the journal has all that was done.
 func TestDatabaseServerIsGoneForAWhile(t *testing.T) {
 	t.Parallel()
-	server, err := postgrestest.New(t.Context())
-	if errors.Is(err, postgrestest.ErrMissing) && os.Getenv("WAVELOCK_REQUIRE_PEERS") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
 	const hosts = 12
-	dir := t.TempDir()
-	startLab(t, dir, hosts, "--latency", "15ms")
-	rewrite(t, filepath.Join(dir, "wavelock.yaml"), func(text string) string {
-		text = killWaves(strings.Replace(text, "database: wavelock.db", "database: "+server.Address("postgres"), 1))
-		return text + "\nzones:\n  - {zone: all}\n"
-	})
-	plan := filepath.Join(dir, "spring.json")
-	for _, args := range [][]string{{"assess", "--quiet"}, {"plan", "--out", plan}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out)
-		}
-	}
+	server, dir, plan := labOnPostgres(t, hosts, "15ms", "  - {zone: all}\n")
 	said := map[string]*transcript{}
 	ended := make(chan error, 1)
 	for name, args := range map[string][]string{"coordinator": {"run", plan, "--yes", "--zones", "none"}, "worker": {"worker", "--zone", "all"}} {
@@ -123,11 +100,8 @@ func TestDatabaseServerIsGoneForAWhile(t *testing.T) {
 	if got := outcomeOf(t, dir); got.Status != "finished" || got.Counts["done"] != hosts {
 		t.Errorf("it ends %+v", got)
 	}
-	for _, args := range [][]string{{"verify", "spring"}, {"journal", "verify"}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			t.Errorf("%v: %v\n%s", args, err, out)
-		}
-	}
+	succeeds(t, dir, "verify", "spring")
+	succeeds(t, dir, "journal", "verify")
 	auditSteps(t, dir, nil)
 	for name, out := range said {
 		var warnings []string

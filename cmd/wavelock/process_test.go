@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"wavelock/rollout/journal/postgrestest"
 )
 
 // program is this test binary as wavelock, in a process of its own.
@@ -52,4 +55,35 @@ func rewrite(tb testing.TB, file string, change func(string) string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// succeeds runs the program on the lab in dir.
+func succeeds(tb testing.TB, dir string, args ...string) {
+	tb.Helper()
+	if out, err := program(dir, args...).CombinedOutput(); err != nil {
+		tb.Fatalf("%v: %v\n%s", args, err, out)
+	}
+}
+
+// labOnPostgres is a lab in a folder, with the journal on a PostgreSQL server of its own and a plan for all hosts. Zones
+// are the lines of its configuration. Where there is no PostgreSQL, the test is skipped.
+func labOnPostgres(tb testing.TB, hosts int, latency, zones string) (server *postgrestest.Server, dir, plan string) {
+	tb.Helper()
+	server, err := postgrestest.New(tb.Context())
+	if errors.Is(err, postgrestest.ErrMissing) && os.Getenv("WAVELOCK_REQUIRE_PEERS") == "" {
+		tb.Skip(err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { server.Close() })
+	dir = tb.TempDir()
+	startLab(tb, dir, hosts, "--latency", latency)
+	rewrite(tb, filepath.Join(dir, "wavelock.yaml"), func(text string) string {
+		return killWaves(strings.Replace(text, "database: wavelock.db", "database: "+server.Address("postgres"), 1)) + "\nzones:\n" + zones
+	})
+	plan = filepath.Join(dir, "spring.json")
+	succeeds(tb, dir, "assess", "--quiet")
+	succeeds(tb, dir, "plan", "--out", plan)
+	return server, dir, plan
 }

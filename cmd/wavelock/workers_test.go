@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"wavelock/rollout"
-	"wavelock/rollout/journal/postgrestest"
 )
 
 // number is a size of a test that the environment can raise: WAVELOCK_KILLS, WAVELOCK_KILL_HOSTS.
@@ -76,28 +74,10 @@ func (p *process) kill() (killed bool) {
 // PostgreSQL server. They are killed at random moments and started again, and the server restarts.
 func TestWorkersAndCoordinatorsAreKilled(t *testing.T) {
 	t.Parallel()
-	server, err := postgrestest.New(t.Context())
-	if errors.Is(err, postgrestest.ErrMissing) && os.Getenv("WAVELOCK_REQUIRE_PEERS") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
 	hosts, kills := number(t, "WAVELOCK_KILL_HOSTS", 12), number(t, "WAVELOCK_KILLS", 6)
-	dir := t.TempDir()
-	startLab(t, dir, hosts, "--latency", "15ms")
 	zoneOf := map[string]rollout.Zone{"web": "a", "app": "b"}
-	rewrite(t, filepath.Join(dir, "wavelock.yaml"), func(text string) string {
-		text = killWaves(strings.Replace(text, "database: wavelock.db", "database: "+server.Address("postgres"), 1))
-		return text + "\nzones:\n  - {zone: a, ou: 'OU=Web,OU=Servers,DC=corp,DC=example'}\n  - {zone: b, ou: 'OU=App,OU=Servers,DC=corp,DC=example'}\n  - {zone: c}\n"
-	})
-	plan := filepath.Join(dir, "spring.json")
-	for _, args := range [][]string{{"assess", "--quiet"}, {"plan", "--out", plan}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out)
-		}
-	}
+	server, dir, plan := labOnPostgres(t, hosts, "15ms",
+		"  - {zone: a, ou: 'OU=Web,OU=Servers,DC=corp,DC=example'}\n  - {zone: b, ou: 'OU=App,OU=Servers,DC=corp,DC=example'}\n  - {zone: c}\n")
 	all := []*process{}
 	for _, args := range [][]string{
 		{"run", plan, "--yes", "--zones", "none", "--stay", "--standby"}, {"run", plan, "--yes", "--zones", "none", "--stay", "--standby"},
@@ -145,11 +125,8 @@ func TestWorkersAndCoordinatorsAreKilled(t *testing.T) {
 	if killed < kills/2 {
 		t.Errorf("only %d were killed", killed)
 	}
-	for _, args := range [][]string{{"verify", "spring"}, {"journal", "verify"}} {
-		if out, err := program(dir, args...).CombinedOutput(); err != nil {
-			t.Errorf("%v: %v\n%s", args, err, out)
-		}
-	}
+	succeeds(t, dir, "verify", "spring")
+	succeeds(t, dir, "journal", "verify")
 	auditSteps(t, dir, func(e rollout.Event) {
 		name, _, _ := strings.Cut(string(e.Host), ".")
 		zone, ok := zoneOf[strings.TrimRight(name, "0123456789")]

@@ -91,9 +91,7 @@ func (h *Host) Set(faults ...Fault) {
 		}
 		switch f {
 		case GPOListener:
-			h.reg.SetNum(policyKey, "AllowAutoConfig", 1)
-			h.reg.SetText(policyKey, "IPv4Filter", "*")
-			h.reg.SetText(policyKey, "IPv6Filter", "*")
+			h.linkPolicy()
 		case FirewallStopped:
 			h.services["mpssvc"] = "Stopped"
 		case CutHTTPS:
@@ -104,6 +102,13 @@ func (h *Host) Set(faults ...Fault) {
 			h.shut()
 		}
 	}
+}
+
+// linkPolicy writes what the policy "Allow remote server management through WinRM" leaves in the registry.
+func (h *Host) linkPolicy() {
+	h.reg.SetNum(policyKey, "AllowAutoConfig", 1)
+	h.reg.SetText(policyKey, "IPv4Filter", "*")
+	h.reg.SetText(policyKey, "IPv6Filter", "*")
 }
 
 // Clear switches a fault off.

@@ -19,9 +19,7 @@ var meddlings = map[string]func(*Host){
 	// A policy that makes the HTTP listener is linked, and the computer refreshes its policies.
 	"link-policy": func(h *Host) {
 		h.faults = append(h.faults, GPOListener)
-		h.reg.SetNum(policyKey, "AllowAutoConfig", 1)
-		h.reg.SetText(policyKey, "IPv4Filter", "*")
-		h.reg.SetText(policyKey, "IPv6Filter", "*")
+		h.linkPolicy()
 	},
 	// The HTTPS listener is deleted, with its binding in http.sys.
 	"drop-https": func(h *Host) {
@@ -109,10 +107,8 @@ func (h *Host) serverList(profile string, names ...string) {
 
 var remoteFields = regexp.MustCompile(`\|(RA[46]=[^|]*\|)+`)
 
-// Meddle does something to the computer that nobody here asked for: enable-remoting,
-// link-policy, drop-https, widen-rule, collect-events, forward-http, forward-https,
-// forward-by-certificate, grant-keys, hide-keys, manage-servers, manage-itself, manage-too-many, configure,
-// delete-tasks, disable-tasks, disable-winrm, listen-on-ipv6, arm-elsewhere or rename.
+// Meddle does something to the computer that nobody here asked for, such as enable-remoting or rename; meddlings has
+// them all.
 func (h *Host) Meddle(what string) error {
 	do := meddlings[what]
 	if do == nil {
