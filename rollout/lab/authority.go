@@ -209,9 +209,9 @@ func (l *Lab) controllerCertificate() (*tls.Certificate, error) {
 // Rebind has a computer's http.sys present another certificate of its own than its listener is configured with, as
 // software that looks after certificates does.
 func (l *Lab) Rebind(host string) error {
-	h := l.hosts[host]
-	if h == nil {
-		return fmt.Errorf("the lab has no %s", host)
+	h, err := l.host(host)
+	if err != nil {
+		return err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	mrand "math/rand/v2"
 	"net"
 	"net/http"
@@ -332,7 +333,7 @@ func (l *Lab) makeFaults() error {
 			l.troubles = append(l.troubles, t)
 		}
 	}
-	for _, fault := range slices.Sorted(keys(l.cfg.Faults)) {
+	for _, fault := range slices.Sorted(maps.Keys(l.cfg.Faults)) {
 		for range l.cfg.Faults[fault] {
 			name, err := next()
 			if err != nil {
@@ -346,12 +347,11 @@ func (l *Lab) makeFaults() error {
 	return nil
 }
 
-func keys(m map[string]int) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
+// host is a computer of the lab by its full name.
+func (l *Lab) host(name string) (*machinetest.Host, error) {
+	h := l.hosts[name]
+	if h == nil {
+		return nil, fmt.Errorf("the lab has no %s", name)
 	}
+	return h, nil
 }

@@ -66,18 +66,15 @@ func (l *Lab) faulty(host, fault string) (*machinetest.Host, machinetest.Fault, 
 	if err != nil {
 		return nil, f, err
 	}
-	h := l.hosts[host]
-	if h == nil {
-		return nil, f, fmt.Errorf("the lab has no %s", host)
-	}
-	return h, f, nil
+	h, err := l.host(host)
+	return h, f, err
 }
 
 // Visit has a computer of the lab, or an address, connected to a port of another, until Leave.
 func (l *Lab) Visit(host, from string, port int) error {
-	h := l.hosts[host]
-	if h == nil {
-		return fmt.Errorf("the lab has no %s", host)
+	h, err := l.host(host)
+	if err != nil {
+		return err
 	}
 	h.Visit(cmp.Or(l.records[from], from), port)
 	return nil
@@ -85,9 +82,9 @@ func (l *Lab) Visit(host, from string, port int) error {
 
 // Leave ends what Visit began.
 func (l *Lab) Leave(host, from string) error {
-	h := l.hosts[host]
-	if h == nil {
-		return fmt.Errorf("the lab has no %s", host)
+	h, err := l.host(host)
+	if err != nil {
+		return err
 	}
 	h.Leave(cmp.Or(l.records[from], from))
 	return nil
@@ -117,9 +114,9 @@ func (l *Lab) Meddle(host, what string) error {
 	if known, err := l.domainChange(host, what); known {
 		return err
 	}
-	h := l.hosts[host]
-	if h == nil {
-		return fmt.Errorf("the lab has no %s", host)
+	h, err := l.host(host)
+	if err != nil {
+		return err
 	}
 	if what == "take-name" { // somebody gives a service account the computer's name as a web server
 		dn := "CN=svc-web,CN=Users,DC=corp,DC=example"
@@ -257,9 +254,9 @@ limits:
 
 // Reboot restarts a computer.
 func (l *Lab) Reboot(host string) error {
-	h := l.hosts[host]
-	if h == nil {
-		return fmt.Errorf("the lab has no %s", host)
+	h, err := l.host(host)
+	if err != nil {
+		return err
 	}
 	h.Reboot()
 	return nil
