@@ -119,6 +119,9 @@ type hooked struct {
 	sender
 }
 
+// hears reports whether the hook is for the occasion.
+func (k hooked) hears(on string) bool { return slices.Contains(k.On, on) }
+
 // New prepares the hooks. They were validated.
 func New(configs []Config) (*Hooks, error) {
 	h := &Hooks{}
@@ -138,7 +141,7 @@ func New(configs []Config) (*Hooks, error) {
 
 // Wanted reports whether some hook is for the occasion.
 func (h *Hooks) Wanted(on string) bool {
-	return h != nil && slices.ContainsFunc(h.hooks, func(k hooked) bool { return slices.Contains(k.On, on) })
+	return h != nil && slices.ContainsFunc(h.hooks, func(k hooked) bool { return k.hears(on) })
 }
 
 // Ask asks every hook of a gate, one after the other. The first that does not say yes in time is a *RefusedError.
@@ -147,7 +150,7 @@ func (h *Hooks) Ask(ctx context.Context, m Message) error {
 		return nil
 	}
 	for _, k := range h.hooks {
-		if !slices.Contains(k.On, m.On) {
+		if !k.hears(m.On) {
 			continue
 		}
 		if err := k.deliver(ctx, m); err != nil {
@@ -168,7 +171,7 @@ func (h *Hooks) Tell(ctx context.Context, m Message) error {
 	}
 	var errs []error
 	for _, k := range h.hooks {
-		if !slices.Contains(k.On, m.On) {
+		if !k.hears(m.On) {
 			continue
 		}
 		if err := k.deliver(ctx, m); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -89,7 +88,7 @@ func occasionsOf(e rollout.Event) []string {
 
 func (t *Teller) tell(ctx context.Context, m Message) {
 	for _, k := range t.hooks.hooks {
-		if !slices.Contains(k.On, m.On) {
+		if !k.hears(m.On) {
 			continue
 		}
 		if err := k.deliver(ctx, m); err != nil {
