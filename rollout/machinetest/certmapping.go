@@ -97,6 +97,9 @@ func (h *Host) writeMapping(c *call, m mapping, write func(mapping) string) answ
 			return answer{fault: inner(faultBadXML)}
 		}
 	}
+	if h.has(DiskFull) {
+		return answer{fault: inner(faultDiskFull)}
+	}
 	h.writes.Add(1)
 	return answer{body: write(m)}
 }

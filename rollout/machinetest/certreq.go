@@ -17,6 +17,7 @@ const (
 	errNotFound = 0x80092004 // CRYPT_E_NOT_FOUND: no request waits for this certificate
 	errNoFile   = 0x80070002
 	errBadData  = 0x8007000D
+	errDiskFull = 0x80070070
 	errNoNames  = 0x80094001
 )
 
@@ -50,6 +51,9 @@ func certreqNew(x *execution, args []string) int {
 	subject := infSubject.FindStringSubmatch(text)
 	if subject == nil || !infMachine.MatchString(text) || !strings.Contains(text, "[NewRequest]") {
 		return hresult(errBadData)
+	}
+	if x.h.has(DiskFull) {
+		return hresult(errDiskFull)
 	}
 	t := &x509.CertificateRequest{Subject: pkix.Name{CommonName: subject[1]}}
 	for _, m := range infDNS.FindAllStringSubmatch(text, -1) {
@@ -87,6 +91,9 @@ func certreqAccept(x *execution, args []string) int {
 	cert, err := x509.ParseCertificate(raw)
 	if err != nil {
 		return hresult(errBadData)
+	}
+	if x.h.has(DiskFull) {
+		return hresult(errDiskFull)
 	}
 	key, err := x.h.takeRequest(cert.PublicKey)
 	if err != nil {

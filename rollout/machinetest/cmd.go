@@ -254,6 +254,10 @@ func (p *parser) redirect(run bool, markOut, markErr int) {
 		return
 	}
 	key := strings.ToLower(target)
+	if p.x.h.has(DiskFull) { // the file is made, nothing comes into it, and the program that wrote does not hear of it
+		p.x.err.WriteString(noSpace)
+		data = nil
+	}
 	if strings.HasSuffix(op, ">>") {
 		data = append(bytes.Clone(p.x.h.files[key]), data...)
 	}

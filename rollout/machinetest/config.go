@@ -103,6 +103,9 @@ func (h *Host) writeListener(c *call, l listener, create bool) answer {
 	if f := h.judge(l, create); f != nil {
 		return answer{fault: f}
 	}
+	if h.has(DiskFull) {
+		return answer{fault: inner(faultDiskFull)}
+	}
 	h.keepListener(l)
 	if err := h.reload(); err != nil {
 		return answer{fault: &fault{code: 0x80338082, sub: "w:InternalError", why: err.Error()}}

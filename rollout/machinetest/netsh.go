@@ -14,7 +14,10 @@ import (
 var netshArguments = []string{"name", "dir", "action", "program", "service", "description", "enable", "profile", "localip", "remoteip",
 	"localport", "remoteport", "protocol", "interfacetype", "rmtcomputergrp", "rmtusrgrp", "edge", "security"}
 
-const netshInvalid = "A specified value is not valid.\r\n"
+const (
+	netshInvalid = "A specified value is not valid.\r\n"
+	noSpace      = "There is not enough space on the disk.\r\n"
+)
 
 // progNetsh is netsh advfirewall firewall {add,set,delete} rule, and netsh http.
 func progNetsh(x *execution, rest string) int {
@@ -56,7 +59,7 @@ func (h *Host) changeRules(verb string, match, change map[string]string) (n int,
 		case len(change) > 0 || !validRule(match):
 			return 0, netshInvalid
 		case h.has(DiskFull):
-			return 0, "There is not enough space on the disk.\r\n"
+			return 0, noSpace
 		case !h.has(RuleIgnored):
 			h.addRule("{"+strings.ToUpper(uuid.NewString())+"}", match)
 		}
@@ -64,8 +67,11 @@ func (h *Host) changeRules(verb string, match, change map[string]string) (n int,
 	case "delete":
 		return h.eachRule(match, func(id, _ string) { h.reg.Unset(firewallKey+`\FirewallRules`, id) }), ""
 	case "set":
-		if len(change) != 1 || change["enable"] == "" {
+		switch {
+		case len(change) != 1 || change["enable"] == "":
 			return 0, netshInvalid // the simulated one can do no more
+		case h.has(DiskFull):
+			return 0, noSpace
 		}
 		from, to := "|Active=TRUE|", "|Active=FALSE|"
 		if strings.EqualFold(change["enable"], "yes") {

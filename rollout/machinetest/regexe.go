@@ -83,7 +83,7 @@ func progReg(x *execution, rest string) int {
 	if slices.ContainsFunc(args[:verb.keys], func(a string) bool { return !isHKLM(a) }) {
 		return x.regFails("Invalid key name.")
 	}
-	if x.h.has(DiskFull) && slices.Contains([]string{"add", "copy", "import", "restore"}, name) {
+	if x.h.has(DiskFull) && slices.Contains([]string{"add", "copy", "export", "import"}, name) {
 		return x.regFails("There is not enough space on the disk.")
 	}
 	return verb.do(x, args, opts)

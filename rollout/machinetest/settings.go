@@ -156,6 +156,9 @@ func (h *Host) putSection(c *call, s *section, resource string) answer {
 	if f := h.collect(in, s, &todo); f != nil {
 		return answer{fault: inner(f)}
 	}
+	if h.has(DiskFull) && len(todo) > 0 {
+		return answer{fault: inner(faultDiskFull)}
+	}
 	h.writes.Add(1)
 	for _, write := range todo {
 		write()

@@ -42,6 +42,7 @@ var (
 	faultThumbForHTTP  = &fault{code: 0x803380EB, sub: "w:InvalidParameter", why: "A certificate thumbprint was given for an HTTP listener."}
 	faultKeysChanged   = &fault{code: 0x803380ED, sub: "w:InvalidParameter", why: "The input XML changes the keys of the resource."}
 	faultNoServerAuth  = &fault{code: 0x803380EE, sub: "w:InvalidParameter", why: "The certificate is not for server authentication."}
+	faultDiskFull      = &fault{code: 0x80070070, sub: "w:InternalError", value: "s:Receiver", why: "There is not enough space on the disk. "}
 	faultQuota         = &fault{code: 0x803381A5, sub: "w:QuotaLimit", cim: true, why: "The WS-Management service cannot process the request. The maximum number of concurrent shells for this user has been exceeded."}
 	faultUnknownAction = &fault{code: 0x80338013, sub: "a:ActionNotSupported", why: "The action is not supported by the service."}
 	faultEnvelope      = &fault{code: 0x80338048, sub: "w:EncodingLimit", why: "The response that the WS-Management service computed exceeds the maximum envelope size in the request."}
