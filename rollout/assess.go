@@ -95,8 +95,12 @@ func Assess(h Host, o Observation, p Policy, now time.Time) Assessment {
 		if !found {
 			continue
 		}
-		if w, ok := p.waived(f.Reason, h.ID, now); ok && waivable(f.Reason) {
+		switch w, is := p.waiver(f.Reason, h.ID, now); {
+		case !is || !waivable(f.Reason):
+		case w.holds(now):
 			f.Waived = fmt.Sprintf("%s: %s", w.By, w.Why)
+		default: // who relied on it would not know why the host is stopped again
+			f.Detail += fmt.Sprintf("; the waiver of %s (%s) ran out %s", w.By, w.Why, w.Until.UTC().Format(time.DateTime))
 		}
 		a.Findings = append(a.Findings, f)
 		if f.Reason == ReasonNotObserved || f.Reason == ReasonAccessDenied {

@@ -130,6 +130,9 @@ func TestWaivers(t *testing.T) {
 			if _, blocked := a.Blocking(ActClose); blocked == tc.passes {
 				t.Errorf("blocked: %v, findings %+v", blocked, a.Findings)
 			}
+			if ran := strings.HasSuffix(a.Findings[0].Detail, "the waiver of ann (x) ran out 2026-03-02 08:00:00"); ran != (tc.waiver.Until == epoch) {
+				t.Errorf("the finding says that the waiver ran out: %v: %+v", ran, a.Findings[0])
+			}
 			if tc.passes && !strings.HasPrefix(a.Findings[0].Waived, "ann: ") {
 				t.Errorf("the finding does not name who waived it: %+v", a.Findings[0])
 			}

@@ -168,20 +168,34 @@ func (p Policy) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (p Policy) waived(r Reason, h HostID, now time.Time) (Waiver, bool) {
+func (w Waiver) holds(now time.Time) bool { return w.Until.IsZero() || now.Before(w.Until) }
+
+// waiver is one of the finding on the host: one that holds now, else the one that ran out last.
+func (p Policy) waiver(r Reason, h HostID, now time.Time) (last Waiver, is bool) {
 	for _, w := range p.Waivers {
-		if w.Reason == r && w.Template+w.CA == "" && (w.Host == "" || w.Host == h) && (w.Until.IsZero() || now.Before(w.Until)) {
+		if w.Reason != r || w.Template+w.CA != "" || w.Host != "" && w.Host != h {
+			continue
+		}
+		if w.holds(now) {
 			return w, true
 		}
+		if !is || w.Until.After(last.Until) {
+			last, is = w, true
+		}
 	}
-	return Waiver{}, false
+	return last, is
+}
+
+func (p Policy) waived(r Reason, h HostID, now time.Time) bool {
+	w, is := p.waiver(r, h, now)
+	return is && w.holds(now)
 }
 
 // AuditWaivers are the waivers of findings about templates and CAs that hold now.
 func (p Policy) AuditWaivers(now time.Time) []pki.Waiver {
 	var all []pki.Waiver
 	for _, w := range p.Waivers {
-		if subject := w.Template + w.CA; subject != "" && (w.Until.IsZero() || now.Before(w.Until)) {
+		if subject := w.Template + w.CA; subject != "" && w.holds(now) {
 			all = append(all, pki.Waiver{Code: string(w.Reason), Subject: subject, By: w.By, Why: w.Why})
 		}
 	}

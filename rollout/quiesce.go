@@ -87,7 +87,7 @@ func soak(run HostRun, now time.Time) Step {
 	}
 	end := run.NarrowedAt.Add(run.Policy.Quiesce.D())
 	if run.Done[StepNarrow] == 0 && run.Done[StepDisarm] == 0 {
-		_, blind := run.Policy.waived(ReasonNoDropLog, run.Host.ID, now)
+		blind := run.Policy.waived(ReasonNoDropLog, run.Host.ID, now)
 		switch unread := !run.Seen.Drops.Known && !blind; {
 		case unread && run.Done[StepInspect] <= run.Policy.Retries:
 			return Step{Kind: StepInspect, Brief: true, Why: "who was turned away was not read: " + run.Seen.Drops.Why}
