@@ -23,6 +23,11 @@ func runs(o *Observation, name string, running bool) {
 	o.Services.Value = append(o.Services.Value, WindowsService{Name: name, Running: running})
 }
 
+// withService are the host's services, where this one runs or does not.
+func withService(o *Observation, name string, running bool) []WindowsService {
+	return append(slices.DeleteFunc(slices.Clone(o.Services.Value), func(s WindowsService) bool { return strings.EqualFold(s.Name, name) }), WindowsService{Name: name, Running: running})
+}
+
 // collects makes the host an event collector whose service runs.
 func collects(o *Observation, subscriptions ...Subscription) {
 	runs(o, "wecsvc", true)
@@ -167,6 +172,13 @@ var examinedHosts = map[string]examined{
 			p.Quiesce, o.Firewall.Value.Profiles[0].Enabled = Duration(time.Hour), false
 		},
 		func(_ *Host, o *Observation, _ *Policy) { o.Firewall.Value.Profiles[0].Enabled = false }},
+	"a firewall whose service is stopped, where HTTP is to be narrowed": {ReasonFirewallOff, []ActionKind{ActQuiesce},
+		func(_ *Host, o *Observation, p *Policy) {
+			p.Quiesce, o.Services.Value = Duration(time.Hour), withService(o, "mpssvc", false)
+		},
+		func(_ *Host, o *Observation, p *Policy) {
+			p.Quiesce, o.Services.Value = Duration(time.Hour), withService(o, "mpssvc", true)
+		}},
 	"a firewall of which nothing is known, where HTTP is to be narrowed": {ReasonNotFullyObserved, []ActionKind{ActQuiesce},
 		func(_ *Host, o *Observation, p *Policy) {
 			p.Quiesce, o.Firewall = Duration(time.Hour), Unseen[Firewall]("denied")
