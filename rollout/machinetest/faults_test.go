@@ -217,6 +217,23 @@ func regSays(t *testing.T, h *Host) string {
 	return strings.TrimSpace(client{t: t, h: h}.cmd(`reg query HKLM\SOFTWARE\nothing`).stderr)
 }
 
+// A listener that comes back gets its port, whoever answers there: http.sys shares it.
+func TestAListenerComesBackToItsPort(t *testing.T) {
+	t.Parallel()
+	for _, f := range []Fault{PortOpenLie, PortShared} {
+		h := newHost(t)
+		listenHTTPS(t, h)
+		h.Set(f)
+		c := client{t: t, h: h}
+		c.must("transfer/Delete", nsConfig+"/listener", onHTTP, "")
+		await(t, func() bool { return gone(h) })
+		c.must("transfer/Create", nsConfig+"/listener", onHTTP, listenerBody())
+		if !h.HTTPOpen() || len(c.list(nsConfig+"/listener", "")) != 2 {
+			t.Errorf("%s: the listener is back: %v, and %d are listed", f, h.HTTPOpen(), len(c.list(nsConfig+"/listener", "")))
+		}
+	}
+}
+
 func TestEveryFaultIsFelt(t *testing.T) {
 	t.Parallel()
 	for _, f := range Faults {

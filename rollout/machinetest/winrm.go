@@ -103,19 +103,20 @@ func (h *Host) isShared() bool {
 	return h.shared != nil
 }
 
-// unshare closes what PortShared has left of 5985.
-func (h *Host) unshare() {
-	if h.shared == nil {
-		return
+// freePort closes what PortShared or PortOpenLie has left of 5985.
+func (h *Host) freePort() {
+	for _, left := range []**door{&h.shared, &h.lying} {
+		if d := *left; d != nil {
+			d.listener.Close()
+			go d.server.Close() // see shutDoor
+			*left = nil
+		}
 	}
-	h.shared.listener.Close()
-	go h.shared.server.Close() // see shutDoor
-	h.shared = nil
 }
 
 func (h *Host) openDoor(transport string, port int) error {
 	if transport == "HTTP" {
-		h.unshare()
+		h.freePort() // for the listener that is back, as http.sys shares it
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(h.cfg.Address, fmt.Sprint(port)))
 	if err != nil {
@@ -146,12 +147,7 @@ func (h *Host) shut() {
 	for t, d := range h.doors {
 		h.shutDoor(t, d)
 	}
-	h.unshare()
-	if h.lying != nil {
-		h.lying.listener.Close()
-		go h.lying.server.Close() // see shutDoor
-		h.lying = nil
-	}
+	h.freePort()
 }
 
 // gate lets through what the network and the firewall let through.
