@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wavelock/pki"
 	"wavelock/rollout"
 	"wavelock/rollout/machine"
 )
@@ -84,6 +85,39 @@ func TestTheUndoIsNotDisarmedOverHTTP(t *testing.T) {
 		_, err := m.Do(t.Context(), rollout.Step{Kind: k, Campaign: "test", Mark: "test@1"})
 		return err
 	}, false)
+}
+
+// TestHTTPIsRemovedOverAProvedSessionOnly: an armed undo is not enough. The doors are those that the worker came by.
+func TestHTTPIsRemovedOverAProvedSessionOnly(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		proof bool // one that fails; its session lives on
+		drop  bool // HTTPS, so that HTTP is the only way in
+	}{"by a session whose proof failed": {true, false}, "by none": {false, false}, "by HTTP": {false, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := secured(t)
+			m := b.open()
+			step := b.upTo(m, rollout.Step{Kind: rollout.StepArm, Campaign: "test", Mark: "test@1", UndoAfter: time.Hour})
+			m.Close()
+			if tc.drop {
+				b.meddle("drop-https")
+			}
+			m = b.open()
+			defer m.Close()
+			if tc.proof {
+				if _, err := m.Do(t.Context(), rollout.Step{Kind: rollout.StepProve, Thumbprint: pki.Thumbprint(strings.Repeat("AB", 20)), Port: 5986}); err == nil {
+					t.Fatal("a certificate that is not there was proved")
+				}
+			}
+			step.Kind = rollout.StepRemoveHTTP
+			_, err := m.Do(t.Context(), step)
+			if f := new(rollout.Failure); !errors.As(err, &f) || f.Reason != rollout.ReasonUndoNotArmed {
+				t.Errorf("it is not refused: %v", err)
+			}
+			b.doors(true, !tc.drop)
+		})
+	}
 }
 
 // disarms tries to take the undo away, and looks at the computer itself.
