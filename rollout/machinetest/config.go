@@ -103,7 +103,7 @@ func (h *Host) writeListener(c *call, l listener, create bool) answer {
 	if f := h.judge(l, create); f != nil {
 		return answer{fault: f}
 	}
-	if h.has(DiskFull) {
+	if create && h.has(DiskFull) { // what is there is written over
 		return answer{fault: inner(faultDiskFull)}
 	}
 	h.keepListener(l)
