@@ -98,14 +98,14 @@ const (
 
 // Waiver lets a named finding pass, with a person's name and reason.
 type Waiver struct {
-	Reason Reason `json:"reason"`
+	Reason Reason `json:"reason"`         // a finding's code
 	Host   HostID `json:"host,omitempty"` // empty: every host
 	// Template or CA is what a finding of the audit is about; such a waiver is for no host.
 	Template string    `json:"template,omitempty"`
 	CA       string    `json:"ca,omitempty"`
-	By       string    `json:"by"`
-	Why      string    `json:"why"`
-	Until    time.Time `json:"until,omitzero"`
+	By       string    `json:"by"`             // who answers for it
+	Why      string    `json:"why"`            // said wherever the finding is shown
+	Until    time.Time `json:"until,omitzero"` // when it ends, such as 2027-03-31T00:00:00Z; the configuration has to say
 }
 
 // DefaultPolicy is careful: ten minutes until the undo, three between proof and removal.

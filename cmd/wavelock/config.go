@@ -344,6 +344,9 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("hooks, entry %d: %w", i+1, err))
 		}
 	}
+	for i, w := range c.Policy.Waivers { // said here only: a plan of before, under way, goes on
+		bad(w.Until.IsZero(), "policy.waivers, entry %d: until when (until: 2027-03-31T00:00:00Z); what is waived for ever is forgotten", i+1)
+	}
 	if err := c.Policy.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("policy: %w", err))
 	}
