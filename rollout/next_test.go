@@ -185,10 +185,11 @@ func TestWhenHTTPMayBeRemoved(t *testing.T) {
 		"a proof of another certificate does not count": {func(r *HostRun) {
 			r.Proof.Wire, r.Proof.Listener, r.Proof.Bound, r.Proof.Issued = "AA", "AA", "AA", "AA"
 		}, StepProve, ""},
-		"a proof whose four thumbprints differ does not count": {func(r *HostRun) { r.Proof.Bound = "AA" }, StepProve, ""},
-		"an undo that this run did not arm is armed anew":      {func(r *HostRun) { r.ArmedAt = time.Time{} }, StepArm, ""},
-		"an undo whose time is half over is armed anew":        {func(r *HostRun) { r.ArmedAt = epoch.Add(-5 * time.Minute) }, StepArm, ""},
-		"an undo with time left serves":                        {func(r *HostRun) { r.ArmedAt = epoch.Add(-5*time.Minute + time.Second) }, StepRemoveHTTP, ""},
+		"a proof whose four thumbprints differ does not count":      {func(r *HostRun) { r.Proof.Bound = "AA" }, StepProve, ""},
+		"an undo of this campaign under another mark is armed anew": {func(r *HostRun) { r.Seen.Undo.Value.Mark = "drill@before" }, StepArm, ""},
+		"an undo that this run did not arm is armed anew":           {func(r *HostRun) { r.ArmedAt = time.Time{} }, StepArm, ""},
+		"an undo whose time is half over is armed anew":             {func(r *HostRun) { r.ArmedAt = epoch.Add(-5 * time.Minute) }, StepArm, ""},
+		"an undo with time left serves":                             {func(r *HostRun) { r.ArmedAt = epoch.Add(-5*time.Minute + time.Second) }, StepRemoveHTTP, ""},
 		"a new proof since it was armed may hide a restart": {func(r *HostRun) {
 			r.ArmedAt, r.Proof.At, r.Seen.At = epoch.Add(-2*time.Minute), epoch.Add(-time.Minute), epoch.Add(-3*time.Minute)
 		}, StepInspect, ""},
