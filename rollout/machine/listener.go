@@ -101,18 +101,32 @@ func (m *Machine) putListener(ctx context.Context, d *door, instance *wsman.Elem
 		return err
 	}
 	have.Remove("ListeningOn") // computed: it cannot be set
+	was := listenerFields(have)
 	for _, name := range []string{"Port", "Hostname", "Enabled", "CertificateThumbprint"} {
 		have.Set(name, instance.Value(name))
 	}
 	_, err = d.session.Put(ctx, listenerOf(rollout.HTTPS), have)
-	if err == nil || !errors.As(err, &fault) || fault.IsGPOControlled() || d.session.Secure() {
+	if err == nil || !errors.As(err, &fault) || !fault.IsJudgement() || fault.IsGPOControlled() || d.session.Secure() {
 		return err
 	}
 	if err := d.session.Delete(ctx, listenerOf(rollout.HTTPS)); err != nil {
 		return err
 	}
-	_, err = d.session.Create(ctx, listenerOf(rollout.HTTPS), instance)
+	if _, err = d.session.Create(ctx, listenerOf(rollout.HTTPS), instance); err == nil {
+		return nil
+	}
+	if _, again := d.session.Create(ctx, listenerOf(rollout.HTTPS), wsman.NewElement("Listener", was...)); again != nil {
+		return fmt.Errorf("%w; the listener that had been there could not be made again: %w", err, again)
+	}
 	return err
+}
+
+// listenerFields are those of a listener that can be set.
+func listenerFields(e *wsman.Element) (all []wsman.Field) {
+	for _, name := range []string{"Port", "Hostname", "Enabled", "URLPrefix", "CertificateThumbprint"} {
+		all = append(all, wsman.Field{Name: name, Value: e.Value(name)})
+	}
+	return all
 }
 
 func bindingPath(port int) string {

@@ -24,13 +24,13 @@ func undoXML(mark string, after time.Duration, httpPort int) string {
 
 // rebindXML is the way back of a renewal: the HTTPS listener as it was, and its certificate in http.sys, again every minute
 // until that is so and WinRM answers with it. The certificate is written out, since the service may leave a binding alone
-// that is there. Where it cannot be bound any more, as somebody has taken it out of the store, the HTTP listener that was
-// kept is the last resort.
+// that is there; one that is right is not deleted, as where the disk is full no other could take its place. Where it cannot
+// be bound any more, as somebody has taken it out of the store, the HTTP listener that was kept is the last resort.
 func rebindXML(mark string, after time.Duration, httpPort, port int, back pki.Thumbprint, kept bool) string {
 	bind := ""
 	for _, ip := range []string{"0.0.0.0", "[::]"} {
 		at := fmt.Sprintf("ipport=%s:%d", ip, port)
-		bind += "netsh http delete sslcert " + at + " & netsh http add sslcert " + at + " certhash=" + string(back) + " appid=" + rollout.WinRMAppID + " certstorename=MY & "
+		bind += "(netsh http show sslcert " + at + " | findstr /i /l /c:" + string(back) + " >nul || (netsh http delete sslcert " + at + " & netsh http add sslcert " + at + " certhash=" + string(back) + " appid=" + rollout.WinRMAppID + " certstorename=MY)) & "
 	}
 	bound := fmt.Sprintf("netsh http show sslcert ipport=0.0.0.0:%d | findstr /i /l /c:%s", port, back)
 	actions := []action{listenerBack(), {system32 + "cmd.exe", `/d /c "` + restartWinRM(bind) + `"`},

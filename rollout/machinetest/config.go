@@ -77,8 +77,11 @@ func (h *Host) listenerCall(c *call, verb string) answer {
 		}
 		return h.writeListener(c, listener{address: address, transport: transport, port: h.port(transport), prefix: "wsman", enabled: true}, true)
 	case "Put":
-		if list[i].source == "GPO" {
+		switch {
+		case list[i].source == "GPO":
 			return answer{fault: faultGPO}
+		case h.refusesPut:
+			return answer{fault: inner(faultKeysChanged)}
 		}
 		return h.writeListener(c, list[i], false)
 	case "Delete":
@@ -103,7 +106,7 @@ func (h *Host) writeListener(c *call, l listener, create bool) answer {
 	if f := h.judge(l, create); f != nil {
 		return answer{fault: f}
 	}
-	if create && h.has(DiskFull) { // what is there is written over
+	if h.has(DiskFull) {
 		return answer{fault: inner(faultDiskFull)}
 	}
 	h.keepListener(l)

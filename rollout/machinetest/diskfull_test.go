@@ -34,6 +34,7 @@ func TestAFullDiskTakesNothing(t *testing.T) {
 	thumb := thumbprint(der)
 	for name, code := range map[string]uint32{
 		"an HTTPS listener": onlyCode(c.call("transfer/Create", nsConfig+"/listener", onHTTPS, listenerBody("Hostname", testFQDN, "CertificateThumbprint", thumb))),
+		"a listener's port": onlyCode(c.call("transfer/Put", nsConfig+"/listener", onHTTP, listenerBody("Port", "5999"))),
 		"a mapping":         onlyCode(c.call("transfer/Create", nsConfig+mappingResource, map[string]string{"Issuer": thumb, "Subject": "*", "URI": "*"}, mappingBody("UserName", "admin", "Password", "x"))),
 		"a setting":         onlyCode(c.call("transfer/Put", nsConfig+"/service", nil, `<c:Service xmlns:c="`+nsConfig+`/service"><c:IPv4Filter>1.2.3.4-1.2.3.5</c:IPv4Filter></c:Service>`)),
 	} {
@@ -47,6 +48,7 @@ func TestAFullDiskTakesNothing(t *testing.T) {
 		`reg export HKLM\` + listenerKey + ` C:\x.reg /y`,
 		`netsh advfirewall firewall add rule name="x" dir=in action=allow protocol=TCP localport=5986`,
 		`netsh advfirewall firewall set rule name="before" new enable=no`,
+		`netsh http add sslcert ipport=0.0.0.0:5999 certhash=` + thumb + ` appid={` + winRMAppID + `} certstorename=MY`,
 		`certreq -new inf req`,
 	} {
 		if r := c.cmd(line); r.code == 0 {

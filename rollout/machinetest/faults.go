@@ -64,7 +64,7 @@ var Faults = []struct {
 	{EnrollDenied, "the CA denies the computer's request"},
 	{EnrollPending, "the CA leaves the computer's request pending"},
 	{EnrollFailed, "certreq cannot reach the CA"},
-	{DiskFull, "nothing more can be written: to the registry by whatever door, to files, to task files or to the certificate store; what is there can be deleted, a listener can be written over, and a TLS binding takes the room of the one before"},
+	{DiskFull, "nothing more can be written: to the registry by whatever door, to files, to task files or to the certificate store; what is there can be deleted"},
 	{FirewallStopped, "the service mpssvc is stopped: no rule is in force, nothing is logged, and netsh fails"},
 	{Localised, "programs speak German"},
 	{Japanese, "programs speak Japanese"},

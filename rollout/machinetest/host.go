@@ -84,6 +84,7 @@ type Host struct {
 	disabled   bool             // the WinRM service: it runs on, and is not started any more
 	endAfter   int              // actions of a task, after which somebody deletes it
 	onlyIPv6   bool             // http.sys listens on IPv6 addresses alone
+	refusesPut bool             // of a listener
 	atWork     int              // instances of tasks
 	actionTime time.Duration    // of each action of a task
 	stopTime   time.Duration    // of the WinRM service, beyond what net waits

@@ -68,6 +68,8 @@ var meddlings = map[string]func(*Host){
 	},
 	// Somebody deletes the tasks that he does not know.
 	"delete-tasks": func(h *Host) { clear(h.tasks) },
+	// The service changes no listener that is there; it can be deleted and made anew.
+	"refuse-put": func(h *Host) { h.refusesPut = true },
 	// http.sys is told to listen on addresses of IPv6 alone: netsh http add iplisten. Here it is seen by netstat only.
 	"listen-on-ipv6": func(h *Host) { h.onlyIPv6 = true },
 	// Somebody disables the WinRM service, which runs until the next restart.

@@ -52,6 +52,8 @@ func (x *execution) addBinding(path string, given map[string]string, there bool)
 		return x.says("The parameter is incorrect.", 1)
 	case !stored || x.h.keys[strings.ToUpper(given["certhash"])] == nil:
 		return x.says("SSL Certificate add failed, Error: 1312\r\nA specified logon session does not exist. It may already have been terminated.", 1)
+	case x.h.has(DiskFull):
+		return x.says("SSL Certificate add failed, Error: 112\r\nThere is not enough space on the disk.", 1)
 	}
 	x.h.reg.Set(path, Value{Name: "SslCertHash", Type: Binary, Data: raw})
 	x.h.reg.Set(path, Value{Name: "AppId", Type: Binary, Data: guid(strings.Trim(given["appid"], "{}"))})

@@ -93,6 +93,12 @@ func (f *Fault) IsExists() bool { return f.Has(codeAlreadyExists) || f.subcode("
 // IsGPOControlled tells if Group Policy owns the setting.
 func (f *Fault) IsGPOControlled() bool { return f.Has(codeGPOControlled) }
 
+// IsJudgement tells if WS-Management itself refused the request, with a code of wsmerror.h: no lack of rights, room or
+// certificate, which would meet the next request as well.
+func (f *Fault) IsJudgement() bool {
+	return f.Code&0xFFFF0000 == 0x80330000 && !f.IsAccessDenied() && f.Code != codeCertNotFound
+}
+
 // IsAccessDenied tells if we are logged on but not allowed.
 func (f *Fault) IsAccessDenied() bool {
 	return f.Has(codeAccessDenied) || f.Has(codeAccessDeniedHR) || f.Has(codeWMIAccessDenied) || f.subcode("AccessDenied")
