@@ -171,7 +171,7 @@ func nextRenew(run HostRun, now time.Time) Step {
 		s.Kept, s.Back = !run.listsHTTP() && run.keptHTTP(), cmp.Or(run.Seen.bound(run.Policy.Port), listener.Thumbprint)
 		return s
 	}
-	return Step{Kind: StepListen, Thumbprint: want.Thumbprint, Hostname: want.CommonName, Port: run.Policy.Port}
+	return Step{Kind: StepListen, Campaign: string(run.Campaign), Mark: run.Mark, Thumbprint: want.Thumbprint, Hostname: want.CommonName, Port: run.Policy.Port, Until: run.armedUntil()}
 }
 
 // cameBack says what an undo of a renewal left.

@@ -94,6 +94,26 @@ func TestRestartBetweenProofAndDisarm(t *testing.T) {
 	}
 }
 
+// A restart between arming and rebinding fires the undo, which has nothing to do. The only door is not touched without it.
+func TestRestartBetweenArmAndRebind(t *testing.T) {
+	t.Parallel()
+	b := closed(t)
+	_, old := b.presented()
+	once := false
+	end, steps := b.drive(rollout.ActRenew, func(k rollout.StepKind) *rollout.Failure {
+		if k == rollout.StepListen && !once {
+			once = true
+			b.win.Reboot()
+			b.until("the undo is through", func() bool { return !b.undoIsThere() && b.win.HTTPSOpen() })
+			time.Sleep(1200 * time.Millisecond) // the journal's server fails over: the connection rests, and is made anew
+		}
+		return nil
+	})
+	if _, now := b.presented(); now != old || end.Outcome != rollout.Failed || end.Reason != rollout.ReasonUndoFired {
+		t.Errorf("%s is presented, it was %s: %s (%s: %s) after %v", now.Short(), old.Short(), end.Outcome, end.Reason, end.Detail, steps)
+	}
+}
+
 // Where the request to disarm did not arrive, all is proved again and disarmed then.
 func TestDisarmThatIsLost(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,12 @@ func (m *Machine) listen(ctx context.Context, step rollout.Step) (rollout.Result
 		wsman.Field{Name: "Enabled", Value: "true"},
 		wsman.Field{Name: "URLPrefix", Value: "wsman"},
 		wsman.Field{Name: "CertificateThumbprint", Value: string(step.Thumbprint)})
-	if err := m.putListener(ctx, d, instance); err != nil {
+	if step.Mark != "" { // what is rebound may be the only door, and a restart since the undo was armed would have fired it
+		if err := m.stillArmed(ctx, d, step); err != nil {
+			return rollout.Result{}, err
+		}
+	}
+	if err := m.putPinned(ctx, d, step, instance); err != nil {
 		return rollout.Result{}, err
 	}
 	var part rollout.Observation
@@ -85,6 +90,14 @@ func (m *Machine) listen(ctx context.Context, step rollout.Step) (rollout.Result
 	}
 	part.Bindings = rollout.Saw(replaceBinding(m.seen.Bindings.Value, step.Port, bound))
 	return rollout.Result{Seen: &part}, nil
+}
+
+// putPinned is putListener; where an undo is counted on, over no other connection than the one that has just shown it.
+func (m *Machine) putPinned(ctx context.Context, d *door, step rollout.Step, instance *wsman.Element) error {
+	if step.Mark != "" {
+		defer d.session.Pin(d.session.Connections())()
+	}
+	return m.putListener(ctx, d, instance)
 }
 
 // putListener creates the HTTPS listener, or rebinds the one that is there. Where

@@ -171,7 +171,7 @@ func (m *Machine) arm(ctx context.Context, step rollout.Step) (rollout.Result, e
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	// The mark is read back by stillArmed, in the moment before HTTP is touched. Before a listener is rebound nobody asks again.
+	// The mark is read back by stillArmed, in the moment before it is counted on; that of a renewal is read here, too.
 	u = marked(u, step.Mark)
 	if step.Back != "" {
 		have, err := readMark(ctx, d.session)
